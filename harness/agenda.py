@@ -1,0 +1,154 @@
+"""What a sweep has to do next. Pure: it knows the plan and the records, and neither Ray nor Optuna nor a clock.
+
+Because everything is derived from the records, a sweep that was killed goes on where it was, and a sweep that was
+extended (more trials, seeds or targets) does only what is new.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.records import ENDED, Stage, TrialRecord
+
+if TYPE_CHECKING:
+    from harness.plan import StudyPlan
+
+MIN_ENDED_TO_JUDGE = 3
+"""A study is not stopped for its failures before so many of its search trials have ended."""
+MAX_FAILED_SHARE = 0.8
+"""A study in which a larger share of at least 5 ended search trials failed is stopped; of fewer, all must have."""
+
+Select = Callable[[list[TrialRecord]], TrialRecord | None]
+"""From a study's search records, the trial whose values the final runs repeat, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """One trial to start now."""
+
+    study: "StudyPlan"
+    stage: Stage
+    number: int
+    values: dict[str, Any] | None
+    """None: a new search trial, whose values the study's sampler is to draw."""
+    seed: int = 0
+    interrupted: TrialRecord | None = None
+    """The record of the trial that goes on, with its own values and config."""
+
+    @property
+    def name(self) -> str:
+        """The name that its record has or will have."""
+        return f"{self.study.key.name}.{self.stage}-{self.number:03d}"
+
+
+class Agenda:
+    """The plan's studies and the records so far. `put` every change of a record; ask `next` for what is due."""
+
+    def __init__(self, studies: Sequence["StudyPlan"], records: Iterable[TrialRecord], select: Select) -> None:
+        self.studies = tuple(studies)
+        self.records: dict[str, TrialRecord] = {}
+        self._select = select
+        self._of: dict[str, dict[str, TrialRecord]] = {study.key.name: {} for study in studies}
+        for record in records:
+            self.put(record)
+
+    def put(self, record: TrialRecord) -> None:
+        """Add or replace a record. One of a study that is not in the plan is kept, but never due."""
+        self.records[record.name] = record
+        self._of.setdefault(record.study.name, {})[record.name] = record
+
+    def running(self) -> list[TrialRecord]:
+        """The records of trials that have been started and have not ended."""
+        return [record for record in self.records.values() if record.state == "running"]
+
+    def next(self) -> Due | None:
+        """The trial to start now, or None if nothing is due before a running one ends.
+
+        Interrupted trials come first, then the study of which the fewest trials were started, so that none starves.
+        """
+        for study in self.studies:
+            for record in self._of[study.key.name].values():
+                if record.state == "interrupted":
+                    return Due(
+                        study=study,
+                        stage=record.stage,
+                        number=record.number,
+                        values=record.values,
+                        seed=record.config["seed"],
+                        interrupted=record,
+                    )
+        for study in sorted(self.studies, key=lambda study: len(self._of[study.key.name])):
+            due = self._next_search(study) or self._next_final(study)
+            if due:
+                return due
+        return None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is running, due, or can become due."""
+        return not self.running() and self.next() is None
+
+    def stage_of(self, study: "StudyPlan") -> str:
+        """`search`, `final`, `done`, or `stopped`; `stop_reason` tells why."""
+        if self.stop_reason(study) is not None:
+            return "stopped"
+        if not self._search_is_over(study):
+            return "search"
+        unfinished = any(record.state not in ENDED for record in self._of[study.key.name].values())
+        return "final" if unfinished or self._next_final(study) else "done"
+
+    def selected(self, study: "StudyPlan") -> TrialRecord | None:
+        """The search trial that the final runs repeat; None while the search goes on or if no trial finished."""
+        return self._select(self.search_records(study)) if self._search_is_over(study) else None
+
+    def stop_reason(self, study: "StudyPlan") -> str | None:
+        """Why the study can't go on, in one line, or None."""
+        ended = [record for record in self.search_records(study) if record.state in ENDED]
+        failed = [record for record in ended if record.state == "failed"]
+        if _mostly_failed(len(failed), len(ended)):
+            return f"{len(failed)} of {len(ended)} trials failed; the last one: {failed[-1].reason}"
+        if self._search_is_over(study) and self._select(ended) is None:
+            return f"none of its {len(ended)} trials finished"
+        return None
+
+    def search_records(self, study: "StudyPlan") -> list[TrialRecord]:
+        """The study's search trials, by number."""
+        records = self._of[study.key.name].values()
+        return sorted((r for r in records if r.stage == "search"), key=lambda record: record.number)
+
+    def final_records(self, study: "StudyPlan") -> list[TrialRecord]:
+        """The study's final runs, by number; of values selected before the sweep was extended, too."""
+        records = self._of[study.key.name].values()
+        return sorted((r for r in records if r.stage == "final"), key=lambda record: record.number)
+
+    def _search_is_over(self, study: "StudyPlan") -> bool:
+        records = self.search_records(study)
+        return len(records) >= study.num_trials and all(record.state in ENDED for record in records)
+
+    def _next_search(self, study: "StudyPlan") -> Due | None:
+        records = self.search_records(study)
+        if len(records) >= study.num_trials or self.stop_reason(study) is not None:
+            return None
+        return Due(study=study, stage="search", number=_free_number(records), values=None)
+
+    def _next_final(self, study: "StudyPlan") -> Due | None:
+        best = self.selected(study)
+        if best is None or self.stop_reason(study) is not None:
+            return None
+        records = self.final_records(study)
+        started = {record.config["seed"] for record in records if record.values == best.values}
+        for seed in study.final_seeds:
+            if seed not in started:
+                number = _free_number(records)
+                return Due(study=study, stage="final", number=number, values=best.values, seed=seed)
+        return None
+
+
+def _free_number(records: list[TrialRecord]) -> int:
+    return max((record.number for record in records), default=-1) + 1
+
+
+def _mostly_failed(failed: int, ended: int) -> bool:
+    if ended < MIN_ENDED_TO_JUDGE:
+        return False
+    return failed == ended or (ended >= 5 and failed / ended > MAX_FAILED_SHARE)

@@ -1,0 +1,59 @@
+"""The checkpoint folders of a sweep's trials: which is whole, which is the newest, and which may go.
+
+Each start of a sweep has its own folder below `ray/`, and in it one folder per trial: `run-0002/<trial>/checkpoint_*`.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+TRAINING, EVALUATION_FILE = "training", "evaluation.json"
+"""What a checkpoint folder holds: the training's own checkpoint, and the evaluation made there."""
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether `folder` holds all that a trial needs to go on from there."""
+    from ndcl.checkpoints import is_checkpoint  # imports torch, which a sweep that starts anew does not need here
+
+    return _step(folder) is not None and is_checkpoint(folder / TRAINING)
+
+
+class CheckpointFolders:
+    """All checkpoints of a sweep."""
+
+    def __init__(self, root: Path) -> None:
+        """`root` is what Ray Tune writes into."""
+        self.root = root
+
+    def new_run(self) -> str:
+        """Name of the next start's folder below `root`."""
+        numbers = [int(path.name.removeprefix("run-")) for path in self.root.glob("run-*")]
+        return f"run-{max(numbers, default=0) + 1:04d}"
+
+    def newest(self, trial: str) -> str | None:
+        """The trial's whole checkpoint of the highest step, over all starts, or None."""
+        folders = sorted(self._all(trial), key=lambda folder: _step(folder) or 0, reverse=True)
+        return next((str(folder) for folder in folders if is_whole(folder)), None)
+
+    def keep_only(self, trial: str, kept: str | None) -> None:
+        """Remove the trial's other checkpoints, and the folders of earlier starts that this leaves empty."""
+        for folder in self._all(trial):
+            if str(folder) != kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_empty_runs(self) -> None:
+        """Remove the folders of earlier starts that hold no checkpoint any more."""
+        for run in self.root.glob("run-*"):
+            if not any(run.glob("*/checkpoint_*")):
+                shutil.rmtree(run, ignore_errors=True)
+
+    def _all(self, trial: str) -> list[Path]:
+        return [path for run in self.root.glob("run-*") for path in (run / trial).glob("checkpoint_*")]
+
+
+def _step(folder: Path) -> int | None:
+    """The optimiser step of a checkpoint, or None if it can't be told."""
+    try:
+        return int(json.loads((folder / EVALUATION_FILE).read_text())["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,198 @@
+"""The `ndcl` command. Each verb reads its input, calls what does the work, and prints.
+
+Ray, torch and MLflow take seconds to import, so that each verb imports what it needs.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ndcl.errors import NonFiniteLossError, UserError
+
+if TYPE_CHECKING:
+    from harness.plan import Plan
+    from harness.records import TrialRecord
+    from harness.sweep import SweepResult
+
+WRONG_INPUT, INTERRUPTED = 2, 130
+"""Exit codes: something the user gave is wrong; stopped by Ctrl-C or SIGTERM."""
+
+
+class Verbs(TyperGroup):
+    """The commands, with a user's mistake as one line and an interruption as exit code 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (UserError, NonFiniteLossError) as error:
+            typer.echo(f"ndcl: error: {' '.join(str(error).split())}", err=True)
+            ctx.exit(WRONG_INPUT)
+        except KeyboardInterrupt:
+            typer.echo("ndcl: stopped; the same command goes on from where it was", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="NDCL for imbalanced domain generalization: search, train, compare.",
+    epilog="Example: ndcl sweep search_spaces/digits.yaml",
+)
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep, such as search_spaces/digits.yaml.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value over the file's; repeatable.")
+]
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where all results lie.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what an earlier run left, and start anew.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
+DEFAULT_RESULTS = Path("results")
+
+
+@app.command(epilog="Example: ndcl plan search_spaces/digits.yaml --set search.num_trials=20")
+def plan(sweep: SweepFile, settings: Settings = None, results: Results = DEFAULT_RESULTS) -> None:
+    """Show what a sweep would run, and what of it is done."""
+    from rich.console import Console
+
+    from harness.plan_view import plan_table, plan_totals
+    from harness.records import Journal
+
+    made = _plan(sweep, settings, results)
+    records = Journal(made.folder).read()
+    console = Console()
+    console.print(plan_table(made, records))
+    console.print(plan_totals(made, records), highlight=False)
+
+
+@app.command(name="sweep", epilog="Example: ndcl sweep search_spaces/digits.yaml --results results")
+def run_a_sweep(
+    sweep: SweepFile,
+    settings: Settings = None,
+    results: Results = DEFAULT_RESULTS,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a sweep to its end, or go on with it; then compare the algorithms.
+
+    Ctrl-C stops it cleanly; the same command goes on from where it was.
+    """
+    from rich.console import Console
+
+    from harness.progress import Progress
+
+    made = _plan(sweep, settings, results)
+    from harness.sweep import run_sweep  # imports Ray, after the plan has been found right
+
+    with Progress(Console(stderr=True), quiet=quiet) as progress:
+        result = run_sweep(made, progress, fresh=fresh)
+    _show_result(made, result)
+    if any(study.stage == "stopped" for study in result.studies):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: ndcl train config.yaml --set algorithm.alpha=0.5 --set seed=1")
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="One training: the keys of a TrainConfig.")],
+    settings: Settings = None,
+    results: Results = DEFAULT_RESULTS,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train once in this process, without Ray; the same command goes on with a training that was stopped."""
+    from harness.progress import evaluation_line, result_line
+    from harness.single import load_training, run_training
+    from harness.sweep_folder import writable
+
+    loaded = load_training(config, settings or ())
+    folder = results / "train" / config.stem
+    evaluations = []
+    with writable(folder):
+        for evaluation in run_training(loaded, folder, fresh=fresh):
+            evaluations.append(evaluation)
+            if not quiet:
+                typer.echo(evaluation_line(evaluation, loaded.num_steps), err=True)
+    typer.echo(result_line(evaluations))
+    typer.echo(f"checkpoint and evaluations: {folder}")
+
+
+@app.command(epilog="Example: ndcl report digits --results results")
+def report(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name or its YAML file.")],
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Show the comparison of a sweep that has run or is running, and write it to its report.md."""
+    from harness.records import Journal
+
+    if name.endswith((".yaml", ".yml")):
+        from harness.config import load_sweep
+
+        name = load_sweep(Path(name)).name
+    records = Journal(results / name).read()
+    if not records:
+        raise UserError(f"there is no sweep '{name}' in {results}; run it first with: ndcl sweep, or give --results")
+    _compare(results / name, records)
+
+
+@app.command(epilog="Example: ndcl ui --results results --port 5000")
+def ui(
+    results: Results = DEFAULT_RESULTS,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Open the MLflow UI on the results, for this machine alone; Ctrl-C ends it."""
+    from harness.tracking import artifact_folder, store_uri
+
+    store = results / "mlflow.db"
+    if not store.is_file():
+        raise UserError(f"there is no MLflow store in {results}; run a sweep first, or give --results")
+    typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store_uri(results)]
+    command += ["--default-artifact-root", artifact_folder(results).as_uri()]
+    os.execv(sys.executable, command)
+
+
+def _plan(sweep: Path, settings: list[str] | None, results: Path) -> "Plan":
+    from harness.config import load_sweep
+    from harness.plan import make_plan
+
+    return make_plan(load_sweep(sweep, settings or ()), results)
+
+
+def _show_result(made: "Plan", result: "SweepResult") -> None:
+    _compare(made.folder, result.records)
+    for study in result.studies:
+        if study.reason:
+            typer.echo(f"study {study.key.name} was stopped: {study.reason}")
+    if result.tracking_problem:
+        typer.echo(f"MLflow may be incomplete ({result.tracking_problem}); the same command completes it")
+    typer.echo(f"results: {made.folder}")
+    where = "" if made.results == DEFAULT_RESULTS else f" --results {made.results}"
+    typer.echo(f"next: ndcl ui{where}")
+
+
+def _compare(folder: Path, records: "list[TrialRecord]") -> None:
+    from rich.console import Console
+
+    from harness.report import compare, to_console, to_markdown
+
+    comparison = compare(records)
+    Console().print(to_console(comparison))
+    (folder / "report.md").write_text(to_markdown(comparison))
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

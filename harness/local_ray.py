@@ -1,0 +1,96 @@
+"""Ray on this machine, for one sweep: quiet, closed to the outside, and gone afterwards."""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+
+from ndcl.errors import UserError
+
+OBJECT_STORE_BYTES = 128 * 1024**2
+"""Trials share their data through memory-mapped files, not through Ray's object store."""
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshots are never restored
+}
+
+
+@contextlib.contextmanager
+def local_ray(log_file: Path) -> Iterator[Mapping[str, float]]:
+    """Start Ray and yield its resources. A Ray that this process has started before is used and left running."""
+    os.environ.update(ENVIRONMENT)
+    import ray
+
+    with _log_to(log_file):
+        is_ours = not ray.is_initialized()
+        if is_ours:
+            # "local", because without an address Ray joins whatever cluster it finds, also a dead one.
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+        try:
+            yield ray.cluster_resources()
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+
+def concurrency(available: Mapping[str, float], needed: Mapping[str, float], limit: int | None) -> int:
+    """How many trials run at once. Raises UserError if not even one fits."""
+    fitting = [int(available.get(kind, 0.0) / number + 1e-9) for kind, number in needed.items() if number > 0]
+    if min(fitting) < 1:
+        short = next(kind for kind, number in needed.items() if number > available.get(kind, 0.0))
+        raise UserError(
+            f"resources: a trial needs {needed[short]:g} {short}, but there are {available.get(short, 0.0):g}; "
+            f"lower resources.{short.lower()}s_per_trial"
+        )
+    return min(*fitting, limit) if limit else min(fitting)
+
+
+@contextlib.contextmanager
+def stop_signals(stop: threading.Event) -> Iterator[None]:
+    """Make the first SIGINT or SIGTERM set `stop`, and the next one raise KeyboardInterrupt.
+
+    To be entered after Ray has started, since that installs handlers of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    earlier = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Have Ray's messages in a file rather than among ours on the terminal."""
+    logger, handler = logging.getLogger("ray"), logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    earlier = list(logger.handlers)
+    logger.handlers = [handler]
+    try:
+        yield
+    finally:
+        logger.handlers = earlier
+        handler.close()

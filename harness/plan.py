@@ -1,0 +1,181 @@
+"""From a sweep's config to the studies it consists of: pure, printable, and checked before anything starts."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config import DataSpec, SweepConfig
+from harness.dotted import flat
+from harness.plan_studies import StudyPlan, studies_of
+from ndcl.config import TrainConfig
+from ndcl.errors import UserError, unknown_name
+
+__all__ = ["Plan", "StudyPlan", "buildable", "difference", "extends", "make_plan"]
+
+DomainsOf = Callable[[str, str | None], tuple[str, ...]]
+Check = Callable[[TrainConfig], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a sweep will run, and where."""
+
+    name: str
+    studies: tuple[StudyPlan, ...]
+    results: Path
+    """Shared by all sweeps."""
+    cpus_per_trial: float
+    gpus_per_trial: float
+    max_concurrent: int | None
+    resolved: dict[str, Any]
+    """The sweep's config with every default and target written out, in plain YAML types."""
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's own folder."""
+        return self.results / self.name
+
+
+def make_plan(
+    config: SweepConfig, results: Path, *, domains: DomainsOf | None = None, check: Check | None = None
+) -> Plan:
+    """The plan of a sweep, with every mistake of the user's found.
+
+    `domains` tells a data set's domains (default: `ndcl.data.domains_of`); `check` builds what a training needs and
+    raises UserError if it can't be built (default: `buildable`); it is called once per problem and model.
+    Raises UserError: one line with the file, the study or key, what is wrong and the remedy.
+    """
+    try:
+        config = _resolved(config, domains or _domains_of)
+        studies = studies_of(config)
+        _check_studies(studies)
+        _check_problems(studies, check or buildable)
+    except UserError as error:
+        raise UserError(f"{config.source}: {error}" if config.source else str(error)) from None
+    resources = config.resources
+    return Plan(
+        name=config.name,
+        studies=studies,
+        results=results,
+        cpus_per_trial=resources.cpus_per_trial,
+        gpus_per_trial=resources.gpus_per_trial,
+        max_concurrent=resources.max_concurrent,
+        resolved=config.model_dump(mode="json"),
+    )
+
+
+def buildable(config: TrainConfig) -> None:
+    """Find out whether the data and the model of a training exist. Raises UserError."""
+    # Imported here because they import torch, which the rest of a plan can do without.
+    from ndcl.data.problem import build_problem
+    from ndcl.models import BACKBONES
+
+    if config.model.backbone not in BACKBONES:
+        raise UserError(f"model.backbone: {unknown_name('backbone', config.model.backbone, BACKBONES)}")
+    build_problem(config.data, config.imbalance)
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What changed between two resolved sweeps, a line each: `search.num_trials: 8 -> 12`."""
+    before, after = _lines(old), _lines(new)
+    keys = [*before, *(key for key in after if key not in before)]
+    return [
+        f"{key}: {_text(before, key)} -> {_text(after, key)}" for key in keys if _text(before, key) != _text(after, key)
+    ]
+
+
+def extends(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the new resolved sweep has all the old one's studies, unchanged but for more trials or seeds.
+
+    What was run for the old sweep is then valid in the new one. Resources may change.
+    """
+    try:
+        before, after = (
+            {study.key: study for study in studies_of(SweepConfig.model_validate(dict(values)))}
+            for values in (old, new)
+        )
+    except ValueError:  # written by an earlier version, with other keys
+        return False
+    same_name = old["name"] == new["name"]
+    return same_name and all(key in after and after[key].continues(study) for key, study in before.items())
+
+
+def _domains_of(name: str, folder: str | None) -> tuple[str, ...]:
+    from ndcl.data import domains_of
+
+    return domains_of(name, folder)
+
+
+def _resolved(config: SweepConfig, domains: DomainsOf) -> SweepConfig:
+    """The config with `all` replaced by the names of the domains."""
+    return config.model_copy(update={"data": tuple(_with_targets(spec, domains) for spec in config.data)})
+
+
+def _with_targets(spec: DataSpec, domains: DomainsOf) -> DataSpec:
+    try:
+        valid = domains(spec.name, spec.folder)
+    except UserError as error:
+        raise UserError(f"data.name: {error}") from None
+    for target in () if spec.targets == "all" else spec.targets:
+        if target not in valid:
+            raise UserError(f"data.targets: {unknown_name('target domain', target, valid)}")
+    return spec.model_copy(update={"targets": valid}) if spec.targets == "all" else spec
+
+
+def _check_studies(studies: Sequence[StudyPlan]) -> None:
+    """Refuse studies of the same name, and values out of range at the ends of a search range."""
+    for name, count in Counter(study.key.name for study in studies).items():
+        if count > 1:
+            raise UserError(f"study {name} would run {count} times; leave one out, or give its imbalance a label")
+    for study in studies:
+        _check_space(study)
+        _check_pruner(study)
+
+
+def _check_space(study: StudyPlan) -> None:
+    for key, parameter in study.space.items():
+        for value in parameter.probes():
+            try:
+                study.train_config({key: value})
+            except UserError as error:
+                raise UserError(f"study {study.key.name}: space: {error}") from None
+
+
+def _check_pruner(study: StudyPlan) -> None:
+    evaluations = -(-study.num_steps // int(study.base["evaluate_every"]))
+    if study.pruner.name != "none" and study.pruner.min_resource > evaluations:
+        raise UserError(
+            f"search.pruner.min_resource: {study.pruner.min_resource} is more than the {evaluations} evaluations of a "
+            "trial, so nothing would be pruned; lower it, or set search.pruner.name to none"
+        )
+
+
+def _check_problems(studies: Sequence[StudyPlan], check: Check) -> None:
+    """Check each different problem and model once."""
+    seen = []
+    for study in studies:
+        parts = [study.base[part] for part in ("data", "imbalance", "model")]
+        if parts in seen:
+            continue
+        seen.append(parts)
+        try:
+            check(study.train_config({}))
+        except UserError as error:
+            raise UserError(f"study {study.key.name}: {error}") from None
+
+
+def _lines(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys to values, also through lists of mappings (`imbalance.0.ratio`)."""
+    result: dict[str, Any] = {}
+    for key, value in flat(values).items():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            result.update(_lines({f"{key}.{position}": item for position, item in enumerate(value)}))
+        else:
+            result[key] = value
+    return result
+
+
+def _text(lines: Mapping[str, Any], key: str) -> str:
+    return repr(lines[key]) if key in lines else "(absent)"

@@ -1,0 +1,99 @@
+"""The journal of a sweep: one JSON file per trial, written atomically by the driver after each report.
+
+These files are the truth that reports are made from, that MLflow is completed from and that a stopped sweep goes on
+from. They need neither Ray nor Optuna nor MLflow to be read.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["running", "interrupted", "finished", "pruned", "failed"]
+Stage = Literal["search", "final"]
+ENDED: tuple[State, ...] = ("finished", "pruned", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyKey:
+    """What makes a study: unique within a sweep."""
+
+    algorithm: str
+    dataset: str
+    setting: str
+    """Name of the setting, with its ratio where it has one: `long_tail-65`, `released/cross`."""
+    target: str
+
+    @property
+    def name(self) -> str:
+        """File-system safe name, unique per study: `ndcl.digits.long_tail-65.scan`."""
+        return ".".join((self.algorithm, self.dataset, self.setting.replace("/", "~"), self.target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One training: what was asked, what came of it."""
+
+    study: StudyKey
+    stage: Stage
+    number: int
+    """Counts from 0 within the study and stage."""
+    values: dict[str, Any]
+    """Searched values by dotted key, such as `algorithm.alpha`."""
+    config: dict[str, Any]
+    """The resolved TrainConfig."""
+    state: State = "running"
+    reason: str | None = None
+    """Why it failed or was pruned, in one line."""
+    evaluations: tuple[dict[str, Any], ...] = ()
+    """`ndcl.evaluation.Evaluation.to_dict()` of each checkpoint, by rising step."""
+    started: float = 0.0
+    """Seconds since the epoch."""
+    ended: float | None = None
+    attempts: int = 1
+    """How often it was started: more than one after an interruption or a fault."""
+    checkpoint: str | None = None
+    """Folder or URI of the newest checkpoint."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Such as the host it ran on."""
+
+    @property
+    def name(self) -> str:
+        """Unique within the sweep: `ndcl.digits.long_tail-65.scan.search-003`."""
+        return f"{self.study.name}.{self.stage}-{self.number:03d}"
+
+    def with_evaluation(self, evaluation: dict[str, Any]) -> "TrialRecord":
+        """The record with one more checkpoint; a step replayed after a fault replaces the earlier one."""
+        kept = tuple(e for e in self.evaluations if e["step"] < evaluation["step"])
+        return replace(self, evaluations=(*kept, evaluation))
+
+
+class Journal:
+    """The records of one sweep below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "trials"
+
+    def write(self, record: TrialRecord) -> None:
+        """Replace the record's file atomically."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{record.name}.json"
+        partial = path.with_suffix(".partial")
+        text = json.dumps({**vars(record), "study": vars(record.study)}, indent=1, allow_nan=False)
+        with partial.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def read(self) -> list[TrialRecord]:
+        """All records, by name."""
+        return [_load(path) for path in sorted(self.folder.glob("*.json"))]
+
+
+def _load(path: Path) -> TrialRecord:
+    values = json.loads(path.read_text())
+    values["study"] = StudyKey(**values["study"])
+    values["evaluations"] = tuple(values["evaluations"])
+    return TrialRecord(**values)

@@ -1,0 +1,96 @@
+"""Ray Tune's three doors into a sweep: a searcher, a scheduler and a callback that pass its events to the conductor."""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from harness.conductor import Conductor
+from harness.trial import EVALUATION, FAILURE
+
+if TYPE_CHECKING:
+    from ray.tune import Checkpoint
+
+
+class SweepSearcher(Searcher):
+    """Hands out the trials that are due, of whichever study."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()
+        self._conductor = conductor
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config, None while others have to end first, FINISHED when all is done."""
+        config = self._conductor.next_trial()
+        if config is None and self._conductor.agenda.is_done:
+            return str(Searcher.FINISHED)
+        return config
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the callback below is told of every end, with its reason."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing: a sweep goes on from its journal."""
+
+
+class SweepScheduler(FIFOScheduler):
+    """Stops the trials that their study's pruner gives up."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()
+        self._conductor = conductor
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Take note of a report before Tune's own bookkeeping."""
+        name = trial.config["name"]
+        if FAILURE in result:
+            self._conductor.on_failure(name, result[FAILURE])
+        elif self._conductor.on_evaluation(name, json.loads(result[EVALUATION])):
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+
+class SweepCallback(Callback):
+    """Passes on checkpoints, restarts and ends."""
+
+    def __init__(self, conductor: Conductor, on_step: Callable[[], None]) -> None:
+        """`on_step` is called several times a second; what it raises ends the sweep."""
+        self._conductor = conductor
+        self._on_step = on_step
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Called before each event of Tune's."""
+        self._on_step()
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: "Checkpoint", **info: Any
+    ) -> None:
+        """A checkpoint has been stored."""
+        self._conductor.on_checkpoint(trial.config["name"], checkpoint.path)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The trial's process died and is started again."""
+        self._conductor.on_restart(trial.config["name"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The trial has finished or was stopped."""
+        self._conductor.on_end(trial.config["name"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The trial can't go on, whatever was tried."""
+        self._conductor.on_end(trial.config["name"], error=_reason(trial))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ray Tune pickles its callbacks, for a restore that is never used."""
+        return str, ("callback",)
+
+
+def _reason(trial: Trial) -> str:
+    error = trial.get_error()
+    kind = type(error).__name__ if error is not None else "unknown error"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"its process was lost {trial.run_metadata.num_failures} times: {kind}: {lines[0] if lines else ''}"[:500]

@@ -1,0 +1,165 @@
+"""The search of one study: Optuna's samplers and pruners by ask-and-tell, kept in step with the journal.
+
+The journal is the truth. Optuna's storage is brought to what the records say whenever a sweep starts, even if the
+storage was lost, so that after any kill every trial stands in the study exactly once.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from harness.records import ENDED, TrialRecord
+from harness.selection import DEFAULT_OBJECTIVE, best_checkpoint
+from harness.space import defaults, suggest
+
+if TYPE_CHECKING:
+    from harness.config import PrunerConfig
+    from harness.plan import StudyPlan
+
+NAME = "name"
+"""The user attribute of an Optuna trial that holds its record's name."""
+LOCK_TIMEOUT_SECONDS = 60
+
+
+def open_storage(path: Path) -> optuna.storages.RDBStorage:
+    """The sqlite file of a sweep's Optuna studies, readable by optuna-dashboard."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    return optuna.storages.RDBStorage(
+        f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}}
+    )
+
+
+class StudySearch:
+    """The Optuna study of one study, by the names of the journal's records."""
+
+    def __init__(self, plan: "StudyPlan", sweep: str, storage: optuna.storages.BaseStorage) -> None:
+        self.plan = plan
+        self.study = optuna.create_study(
+            study_name=f"{sweep}/{plan.key.name}",
+            storage=storage,
+            direction="maximize",
+            pruner=_pruner(plan.pruner, int(plan.base["evaluate_every"])),
+            load_if_exists=True,
+        )
+        self._trials: dict[str, optuna.Trial] = {}
+        self._orphans: list[optuna.Trial] = []
+
+    def reconcile(self, records: Iterable[TrialRecord]) -> None:
+        """Bring the study to what its search records say. Call it once, before the first `ask`.
+
+        A trial that Optuna holds open without a record was drawn just before a kill: the next `ask` takes it, so
+        its values are neither lost nor doubled.
+        """
+        records = list(records)
+        known = {trial.user_attrs.get(NAME): trial for trial in self._all()}
+        for record in records:
+            if record.name not in known:
+                self._add(record)
+            elif record.state in ENDED:
+                self._tell(known[record.name].number, record)
+        self.study.sampler = _sampler(self.plan.sampler, self.plan.seed, drawn=len(self._all()))
+        self._take_up({record.name for record in records})
+        if not self._all() and defaults(self.plan.space):
+            self.study.enqueue_trial(defaults(self.plan.space))
+
+    def _take_up(self, names: set[str]) -> None:
+        """Hold on to the open trials: those of records, and those drawn for none."""
+        for trial in self._all():
+            if trial.state == TrialState.RUNNING:
+                opened, name = optuna.Trial(self.study, trial._trial_id), trial.user_attrs.get(NAME)
+                if name in names:
+                    self._trials[name] = opened
+                else:
+                    self._orphans.append(opened)
+
+    def _all(self) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def ask(self, name: str) -> dict[str, Any]:
+        """Draw the values of the new trial `name`, by dotted key. The defaults are the first draw."""
+        trial = self._orphans.pop(0) if self._orphans else self.study.ask()
+        trial.set_user_attr(NAME, name)
+        self._trials[name] = trial
+        return suggest(trial, self.plan.space)
+
+    def report(self, name: str, evaluation: dict[str, Any]) -> bool:
+        """Take note of a running trial's evaluation; whether the trial is to be stopped early.
+
+        An evaluation that is replayed after a fault is noted once.
+        """
+        trial = self._trials[name]
+        value = objective(evaluation)
+        if evaluation["step"] not in trial.storage.get_trial(trial._trial_id).intermediate_values:
+            trial.report(value, evaluation["step"])
+        return bool(trial.should_prune())
+
+    def tell(self, record: TrialRecord) -> None:
+        """Close the trial of an ended record."""
+        trial = self._trials.pop(record.name, None)
+        if trial is not None:
+            self._tell(trial.number, record)
+
+    def _tell(self, number: int, record: TrialRecord) -> None:
+        state = _STATES[record.state]
+        value = best_objective(record) if state == TrialState.COMPLETE else None
+        self.study.tell(number, value, state, skip_if_finished=True)
+
+    def _add(self, record: TrialRecord) -> None:
+        """Enter a record that the storage has lost."""
+        fixed = optuna.trial.FixedTrial(record.values)
+        suggest(fixed, self.plan.space)
+        state = _STATES.get(record.state, TrialState.RUNNING)
+        trial = optuna.trial.create_trial(
+            state=state,
+            value=best_objective(record) if state == TrialState.COMPLETE else None,
+            params=fixed.params,
+            distributions=fixed.distributions,
+            user_attrs={NAME: record.name},
+            intermediate_values={evaluation["step"]: objective(evaluation) for evaluation in record.evaluations},
+        )
+        self.study.add_trial(trial)
+
+
+_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+def objective(evaluation: dict[str, Any]) -> float:
+    """What is maximised, from one evaluation; NaN, which is the worst, where there is none."""
+    value = evaluation[DEFAULT_OBJECTIVE]
+    return math.nan if value is None else float(value)
+
+
+def best_objective(record: TrialRecord) -> float:
+    """The objective of the record's best checkpoint, which is the one that the selection takes."""
+    best = best_checkpoint(record)
+    return math.nan if best is None else objective(best)
+
+
+def _sampler(name: str, seed: int, drawn: int) -> optuna.samplers.BaseSampler:
+    """The sampler, seeded so that a study that goes on does not repeat the `drawn` draws it has made."""
+    state = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0]) if drawn else seed
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=state)
+    with warnings.catch_warnings():  # Optuna calls these three options experimental, and says so at every start
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=state)
+
+
+def _pruner(config: "PrunerConfig", evaluate_every: int) -> optuna.pruners.BasePruner:
+    """The pruner; the config counts evaluations, Optuna is told optimiser steps."""
+    min_steps = config.min_resource * evaluate_every
+    if config.name == "asha":
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=min_steps, reduction_factor=config.reduction_factor, min_early_stopping_rate=0
+        )
+    if config.name == "median":
+        return optuna.pruners.MedianPruner(n_warmup_steps=min_steps, interval_steps=evaluate_every)
+    return optuna.pruners.NopPruner()

@@ -1,0 +1,66 @@
+"""One training in this process, without Ray: from a TrainConfig in YAML to its evaluations, kept in a folder."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.dotted import flat, laid_over
+from ndcl.config import TrainConfig
+from ndcl.errors import UserError
+
+EVALUATIONS = "evaluations.json"
+
+
+def load_training(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The TrainConfig in a YAML file, with `overrides` such as `optimizer.learning_rate=1e-3` laid over it.
+
+    Raises UserError: one line with the file, the key, what is wrong and the remedy.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        changes = dict(_change(text) for text in overrides)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        raise UserError(f"{path}: it can't be read ({reason}); give the path of a training's YAML file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: it is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a mapping of keys to values, got {values!r}")
+    try:
+        return TrainConfig.from_dict(laid_over(laid_over({}, flat(values)), changes))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _change(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text}: expected key=value, such as optimizer.learning_rate=1e-3")
+    return key.strip(), yaml.safe_load(value)
+
+
+def run_training(config: TrainConfig, folder: Path, *, fresh: bool = False) -> Iterator[dict[str, Any]]:
+    """Train, or go on with what `folder` holds, and yield all evaluations, the earlier ones included.
+
+    Raises UserError if the folder belongs to another config or can't be written, and NonFiniteLossError.
+    """
+    from ndcl.training import train  # imports torch
+
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    path = folder / EVALUATIONS
+    done: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    shown = 0
+    for evaluation in train(config, folder):
+        values = evaluation.to_dict()
+        done = [earlier for earlier in done if earlier["step"] < values["step"]] + [values]
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(done))
+        partial.replace(path)
+        yield from done[shown:]
+        shown = len(done)
+    yield from done[shown:]

@@ -1,0 +1,142 @@
+"""A whole sweep: one Ray Tune run over all its studies, started or gone on with by the same call."""
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from harness.checkpoints import CheckpointFolders
+from harness.conductor import Conductor
+from harness.local_ray import concurrency, local_ray, stop_signals
+from harness.plan import Plan
+from harness.progress import Progress
+from harness.records import ENDED, TrialRecord
+from harness.selection import select
+from harness.study_state import StudyState, study_state
+from harness.sweep_folder import locked, prepare, sweep_id, writable
+from harness.tracking import Tracker
+
+LOG_FILE = "ray.log"
+TRACKING_TIMEOUT_SECONDS = 120
+MAX_FAULTS = 2
+"""A trial whose process dies is started again, from its newest checkpoint, at most so many times."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The sweep was asked to stop (Ctrl-C or SIGTERM) and has; it can go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """What a sweep came to."""
+
+    records: list[TrialRecord]
+    studies: list[StudyState]
+    tracking_problem: str | None
+    """Why MLflow may be incomplete, or None."""
+
+
+def run_sweep(plan: Plan, progress: Progress, *, fresh: bool = False) -> SweepResult:
+    """Run all that the plan's journal does not hold yet; `fresh` deletes what an earlier sweep of this name left.
+
+    Raises UserError (another run of this sweep is going on; the sweep has changed; the folder can't be written;
+    the resources don't suffice) and Interrupted, after which the same call goes on.
+    """
+    with writable(plan.folder), locked(plan):
+        prepare(plan, fresh)
+        tracker = Tracker(plan.results, plan.name, sweep_id(plan.folder))
+        tracker.start()  # opens the store while Ray starts
+        try:
+            sweep = _Sweep(plan, tracker, progress)
+            sweep.run()
+        finally:
+            tracker.close(TRACKING_TIMEOUT_SECONDS)
+    return SweepResult(records=sweep.records(), studies=sweep.states(), tracking_problem=tracker.problem)
+
+
+class _Sweep:
+    """A sweep while it runs: who is told of what."""
+
+    def __init__(self, plan: Plan, tracker: Tracker, progress: Progress) -> None:
+        self.plan = plan
+        self.tracker = tracker
+        self.progress = progress
+        self.folders = CheckpointFolders(plan.folder / "ray")
+        self.conductor = Conductor(plan, self.folders, select, self._on_change)
+        self._stop = threading.Event()
+
+    def records(self) -> list[TrialRecord]:
+        """All records, by name."""
+        return sorted(self.conductor.agenda.records.values(), key=lambda record: record.name)
+
+    def states(self) -> list[StudyState]:
+        """All studies, in the plan's order."""
+        return [study_state(self.conductor.agenda, study) for study in self.plan.studies]
+
+    def run(self) -> None:
+        """Run what is due. Raises Interrupted."""
+        self.folders.remove_empty_runs()
+        self._track_all(is_running=True)
+        try:
+            if not self.conductor.agenda.is_done:
+                self._fit()
+        finally:
+            self.conductor.interrupt()
+            self._track_all(is_running=False)
+
+    def _fit(self) -> None:
+        with local_ray(self.plan.folder / LOG_FILE) as available, stop_signals(self._stop):
+            self.conductor.max_concurrent = concurrency(available, self._needed, self.plan.max_concurrent)
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.conductor.max_concurrent)
+            self._tuner().fit()
+
+    @property
+    def _needed(self) -> dict[str, float]:
+        """What one trial occupies."""
+        return {"CPU": self.plan.cpus_per_trial, "GPU": self.plan.gpus_per_trial}
+
+    def _tuner(self) -> Any:
+        from ray import tune
+
+        from harness.scheduler import SweepCallback, SweepScheduler, SweepSearcher
+        from harness.trial import run_trial
+
+        return tune.Tuner(
+            tune.with_resources(run_trial, self._needed),
+            tune_config=tune.TuneConfig(
+                search_alg=SweepSearcher(self.conductor),
+                scheduler=SweepScheduler(self.conductor),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.config["name"],
+                trial_dirname_creator=lambda trial: trial.config["name"],
+            ),
+            run_config=tune.RunConfig(
+                name=self.folders.new_run(),
+                storage_path=str(self.folders.root.resolve()),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=MAX_FAULTS),
+                callbacks=[SweepCallback(self.conductor, self._on_step)],
+            ),
+        )
+
+    def _on_step(self) -> None:
+        if self._stop.is_set():
+            raise Interrupted  # no Exception, or Tune would first wait for the trials' next evaluations
+        if self.progress.is_due():
+            self.progress.show(self.states(), self.conductor.agenda.running())
+
+    def _on_change(self, record: TrialRecord) -> None:
+        self.tracker.push(record)
+        if record.state in ENDED:
+            states = self.states()
+            self.progress.ended(record, states)
+            for state in states:
+                if state.key == record.study:
+                    self.tracker.push(state)
+
+    def _track_all(self, is_running: bool) -> None:
+        self.tracker.is_running = is_running
+        items: list[TrialRecord | StudyState] = [*self.records(), *self.states()]
+        for item in items:
+            self.tracker.push(item)

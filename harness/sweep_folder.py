@@ -1,0 +1,107 @@
+"""The folder of a sweep: one owner at a time, one sweep at a time, and a clear word when it can't be written."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from harness.plan import Plan, difference, extends
+from ndcl.errors import UserError
+
+SWEEP_FILE, SWEEP_ID_FILE, LOCK_FILE = "sweep.yaml", ".sweep_id", ".lock"
+STORAGE_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+)
+STORAGE_SIGNS = ("No space left", "disk is full", "Disk quota", "Read-only file system", "readonly database")
+"""How a full or read-only disk shows in the messages of other libraries."""
+
+
+def prepare(plan: Plan, fresh: bool) -> None:
+    """Leave the folder ready for this plan. Raises UserError if it holds a sweep that this plan does not go on with."""
+    path = plan.folder / SWEEP_FILE
+    if fresh:
+        _remove_sweep(plan.folder)
+    if path.exists():
+        old = yaml.safe_load(path.read_text())
+        lines = difference(old, plan.resolved)
+        if lines and not extends(old, plan.resolved):
+            raise UserError(
+                f"sweep '{plan.name}' in {plan.results} was started with other values ({'; '.join(lines)}); "
+                "take them back, give the sweep another name, or use --fresh to delete the earlier one"
+            )
+    partial = path.with_suffix(".partial")
+    partial.write_text(yaml.safe_dump(plan.resolved, sort_keys=False))
+    partial.replace(path)
+
+
+def _remove_sweep(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK_FILE:
+            path.unlink()
+
+
+def sweep_id(folder: Path) -> str:
+    """What tells this sweep from earlier ones of the same name."""
+    path = folder / SWEEP_ID_FILE
+    if not path.exists() or not path.read_text():
+        path.write_text(uuid.uuid4().hex)
+    return path.read_text()
+
+
+@contextlib.contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with the results folder, now or later, into a UserError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_text("x" * 4096)
+        probe.unlink()
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = storage_problem(error)
+        if reason is None:
+            raise
+        raise UserError(
+            f"results folder {folder}: it can't be written ({reason}); make room or choose another folder with "
+            "--results, then run the same command again"
+        ) from error
+
+
+def storage_problem(error: BaseException | str) -> str | None:
+    """What the error says about a disk that can't be written, or None if it is about something else."""
+    if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
+        return os.strerror(error.errno)
+    return next((sign for sign in STORAGE_SIGNS if sign in str(error)), None)
+
+
+@contextlib.contextmanager
+def locked(plan: Plan) -> Iterator[None]:
+    """Let one process at a time run the sweep; the system gives the lock back if the process dies."""
+    with (plan.folder / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            raise UserError(
+                f"sweep '{plan.name}' in {plan.results} is being run by another process; "
+                "wait for it, or give this sweep another name"
+            ) from None
+        yield

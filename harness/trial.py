@@ -1,0 +1,119 @@
+"""One trial in a Ray Tune worker process: the training loop of `ndcl`, its evaluations reported with checkpoints.
+
+Worker processes are reused from trial to trial, which saves seconds each, so everything that a trial may have left
+behind is reset at the start of the next.
+"""
+
+import functools
+import gc
+import json
+import math
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray import tune
+
+from harness.checkpoints import EVALUATION_FILE, TRAINING, is_whole
+from ndcl.config import TrainConfig
+from ndcl.data.problem import Problem, build_problem
+from ndcl.training import Training
+
+EVALUATION, FAILURE = "evaluation", "failure"
+"""Keys of a report: an evaluation in JSON, or the one line that says why the training can't go on."""
+PROBLEMS_KEPT = 4
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """Train by `config["train"]`, from the checkpoint `config["resume_from"]` if one is given, and report to Tune.
+
+    A failure of the training itself is reported rather than raised: it would happen again, and Ray must not retry it.
+    A process that dies is started again by Ray, and goes on from its newest checkpoint.
+    """
+    try:
+        train_config = TrainConfig.from_dict(config["train"])
+        reset_process(train_config.seed, config["num_threads"])
+        training = Training(train_config, problem_of(_problem_key(train_config)))
+        with _newest_checkpoint(config["resume_from"]) as folder:
+            if folder is not None:
+                training.load(folder / TRAINING)
+                # It may be unknown to the driver if that was killed at the wrong moment.
+                tune.report({EVALUATION: (folder / EVALUATION_FILE).read_text()})
+        for evaluation in training.evaluations():
+            report(training, to_json(evaluation.to_dict()))
+    except Exception as error:
+        tune.report({FAILURE: one_line(error)})
+
+
+def report(training: Training, evaluation: str) -> None:
+    """Report an evaluation (JSON) with a checkpoint, and wait until the driver has seen it."""
+    with tempfile.TemporaryDirectory(prefix="ndcl-checkpoint-") as name:
+        training.save(Path(name) / TRAINING)
+        (Path(name) / EVALUATION_FILE).write_text(evaluation)
+        tune.report({EVALUATION: evaluation}, checkpoint=tune.Checkpoint.from_directory(name))
+
+
+def reset_process(seed: int, num_threads: int) -> None:
+    """Give the process the state of a fresh one: random numbers, torch's flags, memory of the previous trial."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(num_threads)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = False
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@functools.lru_cache(maxsize=PROBLEMS_KEPT)
+def problem_of(key: str) -> Problem:
+    """The problem of a config's data and imbalance (JSON), kept for the trials that follow in this process."""
+    config = TrainConfig.from_dict(json.loads(key))
+    return build_problem(config.data, config.imbalance)
+
+
+def _problem_key(config: TrainConfig) -> str:
+    values = config.to_dict()
+    parts = {"data": values["data"], "imbalance": values["imbalance"], "algorithm": {"name": "erm"}}
+    return json.dumps(parts, sort_keys=True)
+
+
+@contextmanager
+def _newest_checkpoint(resume_from: str | None) -> Iterator[Path | None]:
+    """The checkpoint to go on from: this attempt's own after a fault, else the one of an earlier attempt, if whole."""
+    own = tune.get_checkpoint()
+    if own is not None:
+        with own.as_directory() as name:
+            if is_whole(Path(name)):
+                yield Path(name)
+                return
+    earlier = Path(resume_from) if resume_from else None
+    yield earlier if earlier is not None and is_whole(earlier) else None
+
+
+def to_json(values: dict[str, Any]) -> str:
+    """JSON in which a number that is NaN or infinite is null, since JSON knows none."""
+    return json.dumps(_finite(values), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def one_line(error: BaseException) -> str:
+    """The error's kind and message in one line of bounded length."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__

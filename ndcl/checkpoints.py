@@ -1,0 +1,96 @@
+"""Checkpoint folders: written whole or not at all, verified by digest, read without executing what they hold."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ndcl.errors import UserError
+
+STATE, MANIFEST = "state.pt", "checkpoint.json"
+_MAY_DIFFER = {("num_steps",), ("evaluate_every",), ("device",), ("data", "folder")}
+
+
+def write(folder: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write `state` (tensors) and `facts` (JSON) as a checkpoint at `folder`, which must not exist yet."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    torch.save(state, partial / STATE)
+    manifest = {"format": 1, **facts, "sha256": _digest(partial / STATE)}
+    with (partial / MANIFEST).open("w") as file:
+        json.dump(manifest, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(folder)
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """State and facts of the checkpoint at `folder`. Raises UserError if it is not whole."""
+    if not is_checkpoint(folder):
+        raise UserError(f"checkpoint '{folder}': missing or damaged; start again without it, or give another one")
+    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    return state, json.loads((folder / MANIFEST).read_text())
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether `folder` holds a whole, undamaged checkpoint."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return bool(manifest["sha256"] == _digest(folder / STATE))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def folder_name(step: int) -> str:
+    """Name of the checkpoint after `step` steps; names sort by step."""
+    return f"step-{step:08d}"
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint below `folder`, or None."""
+    return next((path for path in sorted(folder.glob("step-*"), reverse=True) if is_checkpoint(path)), None)
+
+
+def remove_older(folder: Path, step: int) -> None:
+    """Remove the checkpoints before `step`, once that one is whole."""
+    for path in folder.glob("step-*"):
+        if path.name < folder_name(step):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def require_same_training(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise UserError, naming the first difference, unless both configs mean the same training.
+
+    The number of steps, the evaluation interval, the device and where the data lie may differ.
+    """
+    for path in sorted(_paths(saved) | _paths(wanted)):
+        before, now = _at(saved, path), _at(wanted, path)
+        if path not in _MAY_DIFFER and before != now:
+            raise UserError(
+                f"checkpoint '{folder}': made with {'.'.join(path)} = {before!r}, but the config says {now!r}; "
+                "use that value or another checkpoint folder"
+            )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _paths(values: dict[str, Any], prefix: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    paths: set[tuple[str, ...]] = set()
+    for key, value in values.items():
+        nested = isinstance(value, dict) and value
+        paths |= _paths(value, (*prefix, key)) if nested else {(*prefix, key)}
+    return paths
+
+
+def _at(values: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values

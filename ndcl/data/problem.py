@@ -1,0 +1,74 @@
+"""Everything that one training needs to know of its data."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ndcl.config import DataConfig, ImbalanceConfig
+from ndcl.data import open_dataset
+from ndcl.data.splits import Split, seed_hash, split_domain
+from ndcl.data.store import Store
+from ndcl.errors import UserError
+from ndcl.imbalance import count_table, shot_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A data set with a target domain, thinned and split. All indices are those of the store, and disjoint."""
+
+    store: Store
+    source_domains: tuple[str, ...]
+    """In the store's order, the target left out."""
+    target_domain: str
+    counts: NDArray[np.int64]
+    """[S, K] training images of each source domain and class."""
+    groups: NDArray[np.int64]
+    """[K] index of each class in `ndcl.evaluation.SHOT_GROUPS`."""
+    train: tuple[NDArray[np.int64], ...]
+    """Of each source domain."""
+    validation: tuple[NDArray[np.int64], ...]
+    """Of each source domain, as many of each class."""
+    target_test: NDArray[np.int64]
+    target_oracle: NDArray[np.int64]
+    """Validation images of the target domain: for model selection by oracle alone."""
+
+
+def build_problem(data: DataConfig, imbalance: ImbalanceConfig) -> Problem:
+    """Open the data set and choose its images; the same configs give the same indices everywhere.
+
+    Raises UserError for an unknown data set, target or setting, or a setting that does not suit the data set.
+    """
+    store = open_dataset(data.name, data.folder)
+    if len(store.domains) < 2:
+        raise UserError(f"data.name: {data.name} has a single domain; a target and at least one source are needed")
+    available = store.available()
+    table = count_table(imbalance, store.name, store.domains, store.classes, available, data.target)
+    target = store.domains.index(data.target)
+    sources = [e for e in range(len(store.domains)) if e != target]
+    # A class that a domain lacks altogether has no validation images there either.
+    splits = [
+        _split(store, e, row, np.where(available[e] > 0, table.validation, 0), imbalance.seed)
+        for e, row in zip(sources, table.counts, strict=True)
+    ]
+    # A class may be rare in the target domain: at most half of it goes to the oracle.
+    oracle = np.minimum(available[target] // 2, table.validation)
+    held_out = _split(store, target, np.zeros_like(oracle), oracle, imbalance.seed)
+    return Problem(
+        store=store,
+        source_domains=tuple(store.domains[e] for e in sources),
+        target_domain=data.target,
+        counts=table.counts,
+        groups=shot_groups(table.counts, table.many_above, table.few_below),
+        train=tuple(split.train for split in splits),
+        validation=tuple(split.validation for split in splits),
+        target_test=held_out.test,
+        target_oracle=held_out.validation,
+    )
+
+
+def _split(store: Store, domain: int, counts: NDArray[np.int64], validation: NDArray[np.int64], seed: int) -> Split:
+    """Split of one domain, in the store's indices."""
+    members = np.flatnonzero(store.domain_ids == domain)
+    split = split_domain(store.labels[members], counts, validation, seed_hash(seed, domain))
+    return Split(train=members[split.train], validation=members[split.validation], test=members[split.test])

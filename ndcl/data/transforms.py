@@ -1,0 +1,119 @@
+"""Random changes of training images, and the numbers that a network is given. Both work on whole batches.
+
+Legend: m images of H x W pixels, channels last until `to_inputs`.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ndcl.data.store import Store
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+MAX_SHIFT = 2
+"""Pixels that a digit may be moved in each direction."""
+IMAGENET_SIZE = 64
+"""Images of at least this height are normalised as ImageNet's, since networks pretrained on it are used for them."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def augmentation_for(store: Store) -> Augmentation:
+    """The augmentation of a data set's kind: digits have their own, vectors none, other images a horizontal flip."""
+    if store.kind == "vectors":
+        return unchanged
+    return augment_digits if store.name == "digits" else flip_horizontally
+
+
+def to_inputs(x: Tensor) -> Tensor:
+    """Network inputs: uint8 images [m, H, W, 3] become float32 [m, 3, H, W]; vectors [m, F] pass unchanged.
+
+    Small images are scaled to [-1, 1]; those of IMAGENET_SIZE pixels or more by ImageNet's mean and deviation.
+    """
+    if x.dtype != torch.uint8:
+        return x
+    values = _channels_first(x)
+    if x.shape[1] < IMAGENET_SIZE:
+        return values.sub_(127.5).div_(127.5)
+    mean, std = _imagenet(x.device)
+    return values.sub_(mean).div_(std)
+
+
+@cache
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [3, 1, 1] of pixels in [0, 255]; copied to a device once."""
+    mean, std = (255 * torch.tensor(numbers).view(3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean.to(device), std.to(device)
+
+
+def unchanged(x: Tensor, generator: torch.Generator) -> Tensor:
+    """No augmentation; nothing is drawn."""
+    return x
+
+
+def flip_horizontally(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror each image with probability one half."""
+    flipped = _chance(len(x), 0.5, x, generator)
+    return torch.where(flipped.view(-1, 1, 1, 1), x.flip(2), x)
+
+
+def augment_digits(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift by up to MAX_SHIFT pixels, grayscale, inversion and contrast, each image with its own draws.
+
+    Digits are not mirrored or turned, which could change their class. uint8 [m, H, W, 3] in and out.
+    """
+    return _recolour(_shift(x, generator), generator)
+
+
+def _shift(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Move each image by up to MAX_SHIFT pixels, the border repeated outwards."""
+    num_images, height, width, channels = x.shape
+    offsets = torch.randint(2 * MAX_SHIFT + 1, (2, num_images, 1), generator=generator, device=generator.device)
+    down, right = offsets.to(x.device)
+    rows = torch.arange(height, device=x.device) + down - MAX_SHIFT
+    rows = rows.clamp_(0, height - 1) + height * torch.arange(num_images, device=x.device).view(-1, 1)
+    widened = _widen(x).view(-1)
+    row_bytes = (width + 2 * MAX_SHIFT) * channels
+    # Any stretch of `width` pixels as a row of this overlapping view: the gather then copies whole pixel rows.
+    stretches = widened.as_strided((len(widened) - width * channels + 1, width * channels), (1, 1))
+    return stretches.index_select(0, (rows * row_bytes + right * channels).view(-1)).view(x.shape)
+
+
+def _widen(x: Tensor) -> Tensor:
+    """Repeat the left and right border MAX_SHIFT times."""
+    num_images, height, width, channels = x.shape
+    widened = x.new_empty(num_images, height, width + 2 * MAX_SHIFT, channels)
+    widened[:, :, MAX_SHIFT:-MAX_SHIFT] = x
+    widened[:, :, :MAX_SHIFT] = x[:, :, :1]
+    widened[:, :, -MAX_SHIFT:] = x[:, :, -1:]
+    return widened
+
+
+def _recolour(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Grayscale (chance 0.3), inversion (0.3) and contrast from half to one and a half (0.5)."""
+    num_images = len(x)
+    gray = _chance(num_images, 0.3, x, generator).view(-1, 1, 1, 1)
+    sign = 1 - 2 * _chance(num_images, 0.3, x, generator).float()
+    contrast = 0.5 + _uniform(num_images, x, generator)
+    contrast = torch.where(_chance(num_images, 0.5, x, generator), contrast, 1.0)
+    # Channels first in memory: three times as fast, and what `to_inputs` wants.
+    values = _channels_first(x)
+    values = torch.where(gray, values.mean(1, keepdim=True), values)
+    # Inversion and contrast are one linear map around the middle of the range; 128 instead of 127.5 rounds.
+    values.sub_(127.5).mul_((sign * contrast).view(-1, 1, 1, 1)).add_(128.0).clamp_(0, 255)
+    return values.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+
+
+def _uniform(num: int, like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(num, generator=generator, device=generator.device).to(like.device)
+
+
+def _chance(num: int, probability: float, like: Tensor, generator: torch.Generator) -> Tensor:
+    return _uniform(num, like, generator) < probability

@@ -1,0 +1,214 @@
+"""One training: batches, steps, evaluations, and checkpoints from which it goes on exactly.
+
+Every random draw of step t depends on (seed, t) alone: batches, augmentation, mixup and dropout. So a checkpoint needs
+no generator's state, and a resumed run sees what it would have seen, whatever machine or worker it resumes on.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ndcl import checkpoints
+from ndcl.algorithms import Loss, Sources, build_algorithm
+from ndcl.batch import Batch, Layout, to_device
+from ndcl.config import TrainConfig
+from ndcl.data.problem import Problem, build_problem
+from ndcl.data.sampler import DomainSampler
+from ndcl.data.transforms import augmentation_for, to_inputs
+from ndcl.errors import NonFiniteLossError, UserError
+from ndcl.evaluation import Accuracies, Evaluation, accuracies
+from ndcl.models import build_network
+
+EVALUATION_ROWS = 512
+"""Images in one forward of an evaluation."""
+STEPS_BETWEEN_CHECKS = 25
+"""On a GPU the loss is looked at this often; each look waits for the device."""
+_AUGMENTATION, _DROPOUT = 1, 3  # streams of random numbers; the sampler and mixup have their own
+
+
+class Training:
+    """A training in progress. Build it, `load` a checkpoint if there is one, and iterate over `evaluations`."""
+
+    def __init__(self, config: TrainConfig, problem: Problem | None = None) -> None:
+        """Raises UserError for anything in `config` that does not exist or does not fit."""
+        self.config = config
+        self.problem = problem or build_problem(config.data, config.imbalance)
+        self.device = resolve_device(config.device)
+        store, source_labels = self.problem.store, [self.problem.store.labels[rows] for rows in self.problem.train]
+        self.sampler = DomainSampler(
+            source_labels, config.batch_size, config.seed, config.resampling_ratio, num_classes=len(store.classes)
+        )
+        self.network = build_network(config.model, store.input_shape, len(store.classes), config.seed).to(self.device)
+        sources = Sources(frequencies=self.sampler.frequencies, batch_size=config.batch_size, seed=config.seed)
+        self.algorithm = build_algorithm(config.algorithm, sources).to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=config.optimizer.learning_rate,
+            weight_decay=config.optimizer.weight_decay,
+            fused=True,
+        )
+        self._augment = augmentation_for(store)
+        self.step = 0
+        self.seconds = 0.0
+        self.best: dict[str, Any] | None = None
+        """`step`, `validation_accuracy` and `network` of the best checkpoint so far: the first maximum."""
+
+    def evaluations(self) -> Iterator[Evaluation]:
+        """Train from the current step to `num_steps`, yielding at each checkpoint.
+
+        Raises NonFiniteLossError as soon as the loss is known to be NaN or infinite.
+        """
+        while self.step < self.config.num_steps:
+            until = min(
+                self.config.num_steps, (self.step // self.config.evaluate_every + 1) * self.config.evaluate_every
+            )
+            losses = self._train_until(until)
+            evaluation = self._evaluate(losses)
+            self._keep_best(evaluation)
+            yield evaluation
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint folder, whole or not at all. `folder` must not exist yet."""
+        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
+        facts = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
+        checkpoints.write(folder, state, facts)
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint. Raises UserError if it is damaged or belongs to a different config."""
+        state, facts = checkpoints.read(folder)
+        checkpoints.require_same_training(folder, facts["config"], self.config.to_dict())
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.best = facts["step"], facts["seconds"], state["best"]
+
+    def _train_until(self, step: int) -> dict[str, float]:
+        """Take steps until `step` are done; returns the mean of the loss and its terms."""
+        self.network.train()
+        started, first = time.perf_counter(), self.step
+        sums: dict[str, Tensor] = {}
+        host_sums: dict[str, float] = {}
+        while self.step < step:
+            loss = self._take_step()
+            for name, value in loss.terms.items():
+                sums[name] = sums[name] + value if name in sums else value
+            for name, number in loss.host_terms.items():
+                host_sums[name] = host_sums.get(name, 0.0) + number
+            if self.device.type == "cpu" or self.step % STEPS_BETWEEN_CHECKS == 0:
+                self._require_finite(sums["total"])
+        self._require_finite(sums["total"])
+        values = torch.stack([value.double() for value in sums.values()]).tolist()
+        self.seconds += time.perf_counter() - started
+        means = {name: value / (step - first) for name, value in zip(sums, values, strict=True)}
+        return means | {name: value / (step - first) for name, value in host_sums.items()}
+
+    def _take_step(self) -> Loss:
+        batch = self.batch(self.step)
+        if self.network.has_dropout:
+            torch.manual_seed(stream_seed(self.config.seed, self.step, _DROPOUT))
+        loss: Loss = self.algorithm(self.network, batch, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.step += 1
+        return loss
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step: `batch_size` rows of each source domain, in domain order."""
+        rows = self.sampler.rows(step)
+        indices = np.concatenate([train[r] for train, r in zip(self.problem.train, rows, strict=True)])
+        inputs = self.problem.store.inputs(indices)
+        if self.config.data.augment:
+            generator = torch.Generator().manual_seed(stream_seed(self.config.seed, step, _AUGMENTATION))
+            inputs = self._augment(inputs, generator)
+        labels = self.problem.store.labels[indices]
+        domains = np.repeat(np.arange(len(rows)), self.config.batch_size)
+        return Batch(inputs=to_inputs(_move(inputs, self.device)), layout=Layout.of(labels, domains, self.device))
+
+    def _require_finite(self, total: Tensor) -> None:
+        if not math.isfinite(float(total)):
+            raise NonFiniteLossError(f"the loss became NaN or infinite by step {self.step}; try a lower learning rate")
+
+    def _evaluate(self, losses: dict[str, float]) -> Evaluation:
+        problem = self.problem
+        parts = [*problem.validation, problem.target_test]
+        if self.config.oracle:
+            parts.append(problem.target_oracle)
+        measured = self._accuracies(parts)
+        validation = dict(zip(problem.source_domains, measured, strict=False))
+        return Evaluation(
+            step=self.step,
+            seconds=self.seconds,
+            losses=losses,
+            validation=validation,
+            target=measured[len(validation)],
+            oracle=measured[-1] if self.config.oracle else None,
+        )
+
+    def _accuracies(self, parts: list[NDArray[np.int64]]) -> list[Accuracies]:
+        """Accuracies on each of `parts`, store indices [n] each."""
+        predictions = self.predict(np.concatenate(parts))
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        labels = self.problem.store.labels
+        return [
+            accuracies(labels[part], guess, self.problem.groups)
+            for part, guess in zip(parts, np.split(predictions, ends), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def predict(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Predicted class [n] of the store's images `indices` [n], with the network as it is now."""
+        self.network.eval()
+        guesses = []
+        for start in range(0, len(indices), EVALUATION_ROWS):
+            inputs = self.problem.store.inputs(indices[start : start + EVALUATION_ROWS])
+            guesses.append(self.network(to_inputs(_move(inputs, self.device))).argmax(dim=1))
+        self.network.train()
+        return torch.cat(guesses).cpu().numpy()
+
+    def _keep_best(self, evaluation: Evaluation) -> None:
+        accuracy = evaluation.validation_accuracy
+        if self.best is None or accuracy > self.best["validation_accuracy"]:
+            weights = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
+            self.best = {"step": evaluation.step, "validation_accuracy": accuracy, "network": weights}
+
+
+def train(config: TrainConfig, checkpoint_folder: Path | None = None) -> Iterator[Evaluation]:
+    """Train by `config`, yielding an Evaluation at each checkpoint.
+
+    With `checkpoint_folder` the training goes on from its newest whole checkpoint, if any, and saves one there before
+    each yield, keeping the previous until the new one is whole. Raises UserError and NonFiniteLossError.
+    """
+    training = Training(config)
+    newest = checkpoints.newest(checkpoint_folder) if checkpoint_folder else None
+    if newest is not None:
+        training.load(newest)
+    for evaluation in training.evaluations():
+        if checkpoint_folder is not None:
+            training.save(checkpoint_folder / checkpoints.folder_name(training.step))
+            checkpoints.remove_older(checkpoint_folder, training.step)
+        yield evaluation
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `name` (auto, cpu, cuda) stands for. Raises UserError for cuda where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: 'cuda' was asked for, but torch sees no GPU; set device to auto or cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def stream_seed(seed: int, step: int, stream: int) -> int:
+    """A 63-bit seed for one use of random numbers in one step."""
+    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _move(inputs: Tensor, device: torch.device) -> Tensor:
+    return to_device(inputs.numpy(), device)

@@ -1,0 +1,29 @@
+"""What all tests share: no telemetry, one thread a process, and one local Ray for the tests that need it."""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", MLFLOW_DISABLE_TELEMETRY="true", OMP_NUM_THREADS="1")
+
+
+@pytest.fixture(scope="session")
+def local_ray_session() -> Iterator[None]:
+    """A Ray of two CPUs that all tests of a run share, since starting one takes seconds."""
+    import ray
+
+    from harness.local_ray import ENVIRONMENT, OBJECT_STORE_BYTES
+
+    os.environ.update(ENVIRONMENT)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
+    yield
+    ray.shutdown()

@@ -1,0 +1,95 @@
+"""Records, evaluations and plans made by hand for the harness's tests."""
+
+from pathlib import Path
+from typing import Any
+
+from harness.config import PrunerConfig
+from harness.plan import Plan, StudyPlan
+from harness.records import Stage, State, StudyKey, TrialRecord
+from harness.space import FloatParameter
+from ndcl.config import DataConfig, ErmConfig, ImbalanceConfig, TrainConfig
+
+RATE = "optimizer.learning_rate"
+ACCURACY = ("overall", "balanced", "worst_class", "many", "median", "few", "zero")
+
+
+def key(algorithm: str = "erm", target: str = "scan") -> StudyKey:
+    return StudyKey(algorithm=algorithm, dataset="digits", setting="long_tail-20", target=target)
+
+
+def base(**changes: Any) -> dict[str, Any]:
+    config = TrainConfig(
+        data=DataConfig(name="digits", target="scan"),
+        algorithm=ErmConfig(),
+        imbalance=ImbalanceConfig(ratio=20, validation=2),
+        num_steps=4,
+        evaluate_every=2,
+        batch_size=4,
+    )
+    return config.to_dict() | changes
+
+
+def study(algorithm: str = "erm", target: str = "scan", **changes: Any) -> StudyPlan:
+    values: dict[str, Any] = {
+        "key": key(algorithm, target),
+        "base": base(),
+        "space": {RATE: FloatParameter(type="float", low=1e-4, high=1e-2, log=True, default=1e-3)},
+        "num_trials": 3,
+        "final_seeds": (1, 2),
+        "sampler": "tpe",
+        "pruner": PrunerConfig(name="none"),
+        "seed": 0,
+    }
+    return StudyPlan(**(values | changes))
+
+
+def plan(results: Path, *studies: StudyPlan) -> Plan:
+    return Plan(
+        name="made",
+        studies=studies or (study(),),
+        results=results,
+        cpus_per_trial=1.0,
+        gpus_per_trial=0.0,
+        max_concurrent=None,
+        resolved={"name": "made"},
+    )
+
+
+def evaluation(step: int, accuracy: float | None = 0.5) -> dict[str, Any]:
+    part = dict.fromkeys(ACCURACY, 0.25) | {"zero": None, "per_class": [0.5, None], "num_images": 4}
+    return {
+        "step": step,
+        "seconds": step / 10,
+        "losses": {"total": 1.5},
+        "validation_accuracy": accuracy,
+        "validation": {"sign": part, "print": part},
+        "target": part,
+        "oracle": None,
+    }
+
+
+def record(
+    number: int = 0,
+    state: State = "finished",
+    accuracy: float | None = 0.5,
+    *,
+    stage: Stage = "search",
+    rate: float | None = None,
+    seed: int = 0,
+    of: StudyKey | None = None,
+    steps: tuple[int, ...] = (2, 4),
+    **changes: Any,
+) -> TrialRecord:
+    values = {RATE: 1e-3 * (number + 1) if rate is None else rate}
+    return TrialRecord(
+        study=of or key(),
+        stage=stage,
+        number=number,
+        values=values,
+        config=base(seed=seed),
+        state=state,
+        evaluations=tuple(evaluation(step, accuracy) for step in steps),
+        started=1000.0 + number,
+        ended=1010.0 + number if state in ("finished", "pruned", "failed") else None,
+        **changes,
+    )

@@ -1,0 +1,262 @@
+"""The sweep's YAML: what it holds when it is right, and the one line it answers with when it is wrong."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.config import (
+    AlgorithmSpec,
+    DataSpec,
+    FinalSpec,
+    Override,
+    PrunerConfig,
+    ResourceSpec,
+    SearchSpec,
+    SweepConfig,
+    load_sweep,
+)
+from harness.space import ChoiceParameter, FloatParameter, IntParameter
+from ndcl.config import ALGORITHM_CONFIGS, ImbalanceConfig, ModelConfig, OptimizerConfig, TrainConfig
+from ndcl.errors import UserError
+
+SWEEP = {
+    "name": "small",
+    "data": "digits",
+    "imbalance": {"setting": "long_tail", "ratio": 65},
+    "algorithms": {"erm": None, "ndcl": {"space": {"algorithm.alpha": {"type": "float", "low": 0.1, "high": 10}}}},
+    "train": {"num_steps": 20},
+    "search": {"num_trials": 4},
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write_changed(**changes: object) -> Path:
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump({**SWEEP, **changes}))
+        return path
+
+    return write_changed
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_sweep(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_short_forms_become_complete(write):
+    config = load_sweep(write())
+    assert [(spec.name, spec.targets) for spec in config.data] == [("digits", "all")]
+    assert config.imbalance[0].values == {"setting": "long_tail", "ratio": 65}
+    assert config.algorithms["erm"].space == {}
+    assert config.search.pruner.name == "asha"
+    assert config.final.seeds == 3
+    assert config.source.endswith("sweep.yaml")
+
+
+def test_lists_of_data_and_imbalance(write):
+    data = ["digits", {"name": "pacs", "targets": ["photo"], "augment": False}, {"name": "vlcs", "targets": "SUN"}]
+    config = load_sweep(write(data=data, imbalance=[{"setting": "natural"}, {"setting": "released/cross"}]))
+    assert [spec.targets for spec in config.data] == ["all", ("photo",), ("SUN",)]
+    assert [spec.values["setting"] for spec in config.imbalance] == ["natural", "released/cross"]
+
+
+def test_train_may_be_nested_or_dotted(write):
+    nested = load_sweep(write(train={"optimizer": {"weight_decay": 0.1}, "batch_size": 8}))
+    dotted = load_sweep(write(train={"optimizer.weight_decay": 0.1, "batch_size": 8}))
+    assert nested.train == dotted.train == {"optimizer.weight_decay": 0.1, "batch_size": 8}
+
+
+def test_config_is_frozen(write):
+    with pytest.raises(ValueError, match="frozen"):
+        load_sweep(write()).name = "other"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"serach": {}}, "serach: unknown key; did you mean 'search'?"),
+        ({"search": {"num_trails": 4}}, "search.num_trails: unknown key; did you mean 'num_trials'?"),
+        ({"search": {}}, "search.num_trials: a value is required"),
+        ({"search": {"num_trials": "many"}}, "search.num_trials: input should be a valid integer"),
+        ({"search": {"num_trials": 0}}, "search.num_trials: input should be greater than or equal to 1, got 0"),
+        ({"search": {"num_trials": 1, "sampler": "tpee"}}, "search.sampler: input should be 'tpe' or 'random'"),
+        ({"search": {"num_trials": 1, "pruner": {"nam": "asha"}}}, "search.pruner.nam: unknown key; did you mean"),
+        ({"imbalance": {"ratoi": 2}}, "imbalance.ratoi: unknown key; did you mean 'ratio'?"),
+        ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: 0.5 is out of range"),
+        ({"imbalance": []}, "imbalance: value should have at least 1 item"),
+        ({"imbalance": [{"ratio": 2}, {"ratio": -2}]}, "imbalance.1.ratio: -2.0 is out of range"),
+        ({"data": {"name": "digits", "target": "all"}}, "data.target: unknown key; did you mean 'targets'?"),
+        ({"algorithms": {}}, "algorithms: dictionary should have at least 1 item"),
+        ({"algorithms": {"ndcl": {"spaces": {}}}}, "algorithms.ndcl.spaces: unknown key; did you mean 'space'?"),
+        ({"name": "a/b"}, "name: string should match pattern"),
+        ({"train": {"seed": 3}}, "train.seed: it is not a value of `train`; search trials use seed 0"),
+        ({"train": {"data": {"name": "pacs"}}}, "train.data.name: it is not a value of `train`"),
+        ({"train": {"imbalance.ratio": 3}}, "write it under the sweep's `imbalance`"),
+        ({"train": 3}, "train: input should be a valid dictionary, got 3"),
+        ({"overrides": [{"train": {}}]}, "overrides.0.target: an override needs at least one of"),
+        ({"overrides": [{"targets": "scan"}]}, "overrides.0.targets: unknown key; did you mean 'target'?"),
+        ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial: input should be greater than 0"),
+    ],
+)
+def test_mistakes_are_one_line_with_file_and_key(write, changes, message):
+    path = write(**changes)
+    assert refusal(path).startswith(f"{path}: ")
+    assert message in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "parameter", "message"),
+    [
+        ("imbalance.ratio", {}, "space.imbalance.ratio: it can't be searched: the imbalance is the problem's"),
+        ("data.target", {}, "space.data.target: it can't be searched"),
+        ("seed", {}, "space.seed: it can't be searched"),
+        ("oracle", {}, "space.oracle: it can't be searched"),
+        ("num_steps", {}, "space.num_steps: it can't be searched"),
+        ("algorithm.name", {}, "space.algorithm.name: it can't be searched"),
+        ("batch_size", {"low": 9}, "space.batch_size.low: 9.0 is greater than high"),
+        ("batch_size", {"lo": 1}, "space.batch_size.lo: unknown key; did you mean"),
+        ("batch_size", {"high": None}, "space.batch_size.high: input should be a valid number"),
+        ("batch_size", {"type": "real"}, "space.batch_size: unknown type 'real'; valid: 'float', 'int', 'choice'"),
+        ("batch_size", {"type": None}, "space.batch_size: unknown type"),
+    ],
+)
+def test_mistakes_in_the_space(write, key, parameter, message):
+    assert message in refusal(write(space={key: {"type": "float", "low": 1, "high": 2, **parameter}}))
+
+
+def test_a_parameter_needs_a_type(write):
+    assert "space.x: a type is required" in refusal(write(space={"x": {"low": 1, "high": 2}}))
+
+
+def test_a_key_is_fixed_or_searched_but_not_both(write):
+    path = write(train={"batch_size": 1}, space={"batch_size": {"type": "int", "low": 1, "high": 2}})
+    assert "train.batch_size: it is both fixed here and searched" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "it is not valid YAML"),
+        ("name: a\nname: b", "key 'name' is given twice"),
+        ("- a", "expected a mapping of keys to values"),
+        ("", "expected a mapping of keys to values, got None"),
+    ],
+)
+def test_files_that_are_no_sweep(tmp_path, text, message):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    assert message in refusal(path)
+
+
+def test_files_that_cant_be_read(tmp_path):
+    assert "No such file" in refusal(tmp_path / "none.yaml")
+    assert "Is a directory" in refusal(tmp_path)
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "not a text file" in refusal(tmp_path / "x.yaml")
+
+
+def test_scientific_notation_without_a_dot_is_a_number(tmp_path, write):
+    path = write()
+    path.write_text(f"{path.read_text()}space: {{x: {{type: choice, choices: [1e-3, 3E4]}}}}\n")
+    assert load_sweep(path).space["x"].choices == (1e-3, 3e4)
+
+
+def test_set_reaches_every_depth(write):
+    path = write(space={"optimizer.learning_rate": {"type": "float", "low": 0.1, "high": 1}})
+    config = load_sweep(
+        path,
+        [
+            "search.num_trials=7",
+            "search.pruner.name=none",  # a block that the file leaves out
+            "final.seeds=1",
+            "train.optimizer.weight_decay=1e-4",
+            "train.num_steps=30",
+            "space.optimizer.learning_rate.high=0.5",
+            "space.resampling_ratio={type: choice, choices: [null, 1]}",
+            "algorithms.ndcl.space.algorithm.alpha.low=0.2",
+            "algorithms.erm.train.model.dropout=0.1",  # below an empty entry
+            "data={name: digits, targets: [sign]}",
+        ],
+    )
+    assert config.search.num_trials == 7
+    assert config.search.pruner.name == "none"
+    assert config.final.seeds == 1
+    assert config.train == {"num_steps": 30, "optimizer.weight_decay": 1e-4}
+    assert config.space["optimizer.learning_rate"].high == 0.5
+    assert config.space["resampling_ratio"].choices == (None, 1)
+    assert config.algorithms["ndcl"].space["algorithm.alpha"].low == 0.2
+    assert config.algorithms["erm"].train == {"model.dropout": 0.1}
+    assert config.data[0].targets == ("sign",)
+
+
+def test_set_reaches_into_lists(write):
+    path = write(imbalance=[{"ratio": 2}, {"ratio": 4}])
+    assert load_sweep(path, ["imbalance.1.ratio=8"]).imbalance[1].values == {"ratio": 8}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("search.num_trials", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("search.num_trails=3", "search.num_trails: unknown key; did you mean 'num_trials'?"),
+        ("serach.num_trials=3", "serach: unknown key; did you mean 'search'?"),
+        ("data.targets=[sign]", "part of the key stands for a plain value"),
+        ("search.num_trials=[", "not valid YAML"),
+        ("final.seeds=-1", "final.seeds: input should be greater than or equal to 0"),
+    ],
+)
+def test_mistakes_in_set(write, override, message):
+    assert message in refusal(write(), override)
+
+
+def test_resolved_form_is_read_back_as_the_same(write):
+    space = {"x": {"type": "choice", "choices": [None, 1], "default": None}, "y": {"type": "choice", "choices": [1]}}
+    config = load_sweep(write(space=space, overrides=[{"target": "sign", "train": {"batch_size": 4}}]))
+    dumped = yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))
+    again = SweepConfig.model_validate(dumped)
+    assert again.model_dump(mode="json") == dumped
+    assert again.space["x"].has_default
+    assert not again.space["y"].has_default
+
+
+# The guide
+
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "search_space.md").read_text()
+MODELS = (SweepConfig, DataSpec, AlgorithmSpec, Override, SearchSpec, FinalSpec, ResourceSpec, PrunerConfig)
+PARAMETERS = (FloatParameter, IntParameter, ChoiceParameter)
+
+
+@pytest.mark.parametrize("model", [*MODELS, *PARAMETERS], ids=lambda model: model.__name__)
+def test_the_guide_explains_every_field(model):
+    for field in model.model_fields:
+        assert any(form in GUIDE for form in (f"`{field}`", f"`pruner.{field}`")) or field == "pruner"
+
+
+def test_the_guide_explains_every_value_of_a_training():
+    parts = {"": TrainConfig, "optimizer.": OptimizerConfig, "model.": ModelConfig}
+    keys = [f"{prefix}{field.name}" for prefix, part in parts.items() for field in fields(part)]
+    keys += [f"algorithm.{field.name}" for part in ALGORITHM_CONFIGS.values() for field in fields(part)]
+    keys += [field.name for field in fields(ImbalanceConfig)]
+    missing = {key for key in keys if f"`{key}`" not in GUIDE}
+    assert missing == {"model", "optimizer"}  # groups, whose members are there
+
+
+def test_the_guide_states_the_defaults_as_they_are():
+    for key in ("num_steps", "evaluate_every", "batch_size", "device"):
+        default = getattr(TrainConfig, key)
+        assert f"| `{key}` | {default} |" in GUIDE or f"| `{key}` | `{default}` |" in GUIDE
+    assert f"| `seeds` | {FinalSpec().seeds} |" in GUIDE
+    assert f"| `pruner.reduction_factor` | {PrunerConfig().reduction_factor} |" in GUIDE
+
+
+def test_the_guides_example_is_a_sweep(tmp_path):
+    (tmp_path / "x.yaml").write_text(GUIDE.split("```yaml\n")[1].split("```")[0])
+    assert list(load_sweep(tmp_path / "x.yaml").algorithms) == ["erm", "ndcl"]

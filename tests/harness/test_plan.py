@@ -1,0 +1,348 @@
+"""From a sweep's config to its studies, and every mistake found before anything starts."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.config import SweepConfig, load_sweep
+from harness.dotted import flat, laid_over
+from harness.plan import Plan, difference, extends, make_plan
+from harness.space import defaults
+from ndcl.config import TrainConfig
+from ndcl.errors import UserError, unknown_name
+
+DOMAINS = {"digits": ("scan", "texture", "print", "sign"), "pacs": ("art", "photo")}
+RATE = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True, "default": 1e-3}
+ALPHA = {"type": "float", "low": 0.1, "high": 10}
+SWEEP = {
+    "name": "small",
+    "data": "digits",
+    "imbalance": {"setting": "long_tail", "ratio": 65},
+    "algorithms": {"erm": None, "ndcl": {"train": {"algorithm.mixup": 0.3}, "space": {"algorithm.alpha": ALPHA}}},
+    "train": {"num_steps": 20, "evaluate_every": 5},
+    "space": {"optimizer.learning_rate": RATE},
+    "search": {"num_trials": 4, "seed": 7},
+    "final": {"seeds": 2},
+}
+SEARCH_SPACES = Path(__file__).parents[2] / "search_spaces"
+
+
+def domains(name: str, folder: str | None) -> tuple[str, ...]:
+    if name not in DOMAINS:
+        raise unknown_name("data set", name, DOMAINS)
+    return DOMAINS[name]
+
+
+def plan_of(results: Path = Path("results"), **changes: object) -> Plan:
+    config = SweepConfig.model_validate({**SWEEP, **changes})
+    return make_plan(config, results, domains=domains, check=lambda config: None)
+
+
+def study_of(plan: Plan, algorithm: str, target: str):
+    (study,) = (s for s in plan.studies if (s.key.algorithm, s.key.target) == (algorithm, target))
+    return study
+
+
+def refusal(**changes: object) -> str:
+    with pytest.raises(UserError) as caught:
+        plan_of(**changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# The studies
+
+
+def test_a_study_per_algorithm_data_set_setting_and_target():
+    plan = plan_of(data=["digits", "pacs"], imbalance=[{"setting": "long_tail", "ratio": 10}, {"setting": "natural"}])
+    assert len(plan.studies) == 2 * 2 * (4 + 2)
+    names = [study.key.name for study in plan.studies]
+    assert len(set(names)) == len(names)
+    assert names[:2] == ["erm.digits.long_tail-10.scan", "ndcl.digits.long_tail-10.scan"]  # compared side by side
+    assert names[-1] == "ndcl.pacs.natural.photo"
+
+
+def test_the_plan_carries_budget_and_resources():
+    plan = plan_of(Path("/out"), resources={"cpus_per_trial": 2, "gpus_per_trial": 0.5, "max_concurrent": 3})
+    assert plan.folder == Path("/out/small")
+    assert (plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent) == (2, 0.5, 3)
+    study = plan.studies[0]
+    assert (study.num_trials, study.num_steps, study.final_seeds, study.num_final) == (4, 20, (1, 2), 2)
+    assert (study.sampler, study.pruner.name, study.seed) == ("tpe", "asha", 7)
+
+
+def test_base_is_complete_and_valid():
+    base = study_of(plan_of(), "ndcl", "print").base
+    config = TrainConfig.from_dict(base)
+    assert config.to_dict() == base
+    assert config.data.target == "print"
+    assert config.imbalance.ratio == 65
+    assert config.algorithm.mixup == 0.3
+    assert config.seed == 0  # final runs use seeds from 1 on
+
+
+def test_train_config_lays_values_and_seed_over_the_base():
+    study = study_of(plan_of(), "ndcl", "scan")
+    before = yaml.safe_dump(study.base)
+    config = study.train_config({"algorithm.alpha": 3.0, "optimizer.learning_rate": 0.5}, seed=9)
+    assert (config.algorithm.alpha, config.optimizer.learning_rate, config.seed) == (3.0, 0.5, 9)
+    assert config.algorithm.mixup == 0.3
+    assert study.train_config({}).seed == 0
+    assert yaml.safe_dump(study.base) == before
+
+
+def test_train_config_refuses_what_is_unknown():
+    with pytest.raises(UserError, match=r"algorithm\.alhpa: unknown key; did you mean 'alpha'"):
+        study_of(plan_of(), "ndcl", "scan").train_config({"algorithm.alhpa": 1})
+
+
+def test_common_space_is_the_same_for_all_and_own_space_only_for_one():
+    plan = plan_of()
+    assert list(study_of(plan, "erm", "scan").space) == ["optimizer.learning_rate"]
+    assert list(study_of(plan, "ndcl", "scan").space) == ["optimizer.learning_rate", "algorithm.alpha"]
+
+
+def test_without_anything_to_search_there_is_one_trial():
+    plan = plan_of(space={})
+    assert study_of(plan, "erm", "scan").num_trials == 1
+    assert study_of(plan, "ndcl", "scan").num_trials == 4
+
+
+def test_variants_of_an_algorithm_have_their_own_studies():
+    variants = {"ndcl": None, "no_alignment": {"algorithm": "ndcl", "train": {"algorithm.beta": 0}}}
+    study = study_of(plan_of(algorithms=variants), "no_alignment", "scan")
+    assert study.base["algorithm"]["name"] == "ndcl"
+    assert study.base["algorithm"]["beta"] == 0
+
+
+@pytest.mark.parametrize(
+    ("imbalance", "label"),
+    [
+        ({"setting": "long_tail", "ratio": 65}, "long_tail-65"),
+        ({"setting": "long_tail", "ratio": 12.5}, "long_tail-12.5"),
+        ({"setting": "long_tail", "counts": [65, 42, 1]}, "long_tail-65"),
+        ({"setting": "long_tail", "counts": [60, 8, 0]}, "long_tail-7.5"),
+        ({"setting": "released/cross"}, "released/cross"),
+        ({"setting": "natural", "label": "as_it_is"}, "as_it_is"),
+    ],
+)
+def test_the_setting_is_named_with_its_ratio(imbalance, label):
+    assert plan_of(imbalance=imbalance).studies[0].key.setting == label
+
+
+# Overrides
+
+
+def test_an_override_changes_only_the_studies_it_names():
+    narrow = {**RATE, "high": 2e-3}
+    override = {"target": "sign", "train": {"batch_size": 4}, "space": {"optimizer.learning_rate": narrow}}
+    plan = plan_of(overrides=[override])
+    for study in plan.studies:
+        named = study.key.target == "sign"
+        assert study.base["batch_size"] == (4 if named else 32)
+        assert study.space["optimizer.learning_rate"].high == (2e-3 if named else 1e-2)
+
+
+def test_an_override_that_fixes_a_value_ends_its_search_and_the_later_one_wins():
+    overrides = [
+        {"algorithm": "ndcl", "train": {"algorithm.alpha": 2}},
+        {"algorithm": "ndcl", "target": "sign", "space": {"algorithm.alpha": ALPHA}},
+    ]
+    plan = plan_of(overrides=overrides)
+    assert "algorithm.alpha" not in study_of(plan, "ndcl", "scan").space
+    assert study_of(plan, "ndcl", "scan").base["algorithm"]["alpha"] == 2
+    assert "algorithm.alpha" in study_of(plan, "ndcl", "sign").space
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "digitz"}, "data.name: unknown data set 'digitz'; did you mean 'digits'? Valid: digits, pacs"),
+        ({"data": {"name": "digits", "targets": ["sing"]}}, "data.targets: unknown target domain 'sing'"),
+        ({"algorithms": {"ndlc": None}}, "algorithms.ndlc: unknown algorithm 'ndlc'; did you mean 'ndcl'?"),
+        ({"algorithms": {"x": {"algorithm": "y"}}}, "Valid: balanced_softmax, erm, focal, ldam, ndcl, reweight"),
+        ({"train": {"num_step": 1}}, "study erm.digits.long_tail-65.scan: num_step: unknown key; did you mean"),
+        ({"train": {"optimizer.learning_rat": 1}}, "optimizer.learning_rat: unknown key; did you mean 'learning_rate'"),
+        ({"train": {"batch_size": 0}}, "batch_size: 0 is out of range"),
+        ({"train": {"algorithm.alpha": 1}}, "study erm.digits.long_tail-65.scan: algorithm.alpha: unknown key"),
+        ({"train": {"batch_size.x": 1}}, "batch_size"),
+        ({"data": ["digits", "digits"]}, "study erm.digits.long_tail-65.scan would run 2 times"),
+        ({"imbalance": [{"ratio": 2, "seed": 0}, {"ratio": 2, "seed": 1}]}, "give its imbalance a label"),
+        ({"overrides": [{"target": "sing"}]}, "overrides.0.target: unknown target 'sing'; did you mean 'sign'?"),
+        ({"overrides": [{"algorithm": "ndlc"}]}, "overrides.0.algorithm: unknown algorithm 'ndlc'"),
+        ({"overrides": [{"data": "pacs"}]}, "overrides.0.data: unknown data 'pacs'"),
+        (
+            {"search": {"num_trials": 1, "pruner": {"min_resource": 5}}},
+            "search.pruner.min_resource: 5 is more than the 4 evaluations of a trial",
+        ),
+    ],
+)
+def test_mistakes_are_found_before_anything_starts(changes, message):
+    assert message in refusal(**changes)
+
+
+@pytest.mark.parametrize(
+    ("key", "parameter", "message"),
+    [
+        ("optimizer.learning_rate", {"type": "float", "low": 0, "high": 1}, "optimizer.learning_rate: 0.0 is out of"),
+        ("model.dropout", {"type": "float", "low": 0, "high": 1}, "model.dropout: 1.0 is out of range"),
+        ("batch_size", {"type": "float", "low": 8, "high": 16}, "batch_size: expected int"),
+        ("resampling_ratio", {"type": "choice", "choices": [None, 0.5]}, "resampling_ratio: 0.5 is out of range"),
+        ("optimizer.lr", {"type": "float", "low": 1, "high": 2}, "optimizer.lr: unknown key"),
+        ("optimizer", {"type": "choice", "choices": ["adam"]}, "optimizer: expected a mapping"),
+    ],
+)
+def test_a_search_range_is_checked_at_both_ends(key, parameter, message):
+    text = refusal(space={key: parameter})
+    assert text.startswith("study erm.digits.long_tail-65.scan: space: ")
+    assert message in text
+
+
+def test_each_problem_is_checked_once_and_its_refusal_names_file_and_study(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(SWEEP))
+    checked = []
+
+    def check(config: TrainConfig) -> None:
+        checked.append(config.data.target)
+        if config.data.target == "print":
+            raise UserError("imbalance: domain scan has 87 images of class 3, 90 are asked for")
+
+    with pytest.raises(UserError) as caught:
+        make_plan(load_sweep(path), tmp_path, domains=domains, check=check)
+    assert checked == ["scan", "texture", "print"]
+    assert str(caught.value).startswith(f"{path}: study erm.digits.long_tail-65.print: imbalance: domain scan has 87")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.model.backbone=resnet5", "model.backbone: unknown backbone 'resnet5'; did you mean 'resnet50'?"),
+        ("imbalance.counts=[90, 42, 20, 9, 5, 2, 1, 1, 1, 1]", "domain 'texture', which has 87"),
+        ("imbalance.setting=long_tial", "unknown imbalance setting 'long_tial'; did you mean 'long_tail'?"),
+    ],
+)
+def test_what_only_the_data_and_models_know_is_checked_too(override, message):
+    with pytest.raises(UserError) as caught:
+        make_plan(load_sweep(SEARCH_SPACES / "digits.yaml", [override]), Path("results"))
+    assert "digits.yaml: study erm.digits." in str(caught.value)
+    assert message in str(caught.value)
+
+
+# A changed sweep under the same name
+
+
+def test_resolved_form_is_plain_yaml_with_targets_written_out():
+    resolved = plan_of().resolved
+    assert yaml.safe_load(yaml.safe_dump(resolved)) == resolved
+    assert resolved["data"][0]["targets"] == list(DOMAINS["digits"])
+
+
+def test_difference_names_what_changed():
+    old, new = plan_of().resolved, plan_of(search={"num_trials": 9, "seed": 7}, train={"num_steps": 20}).resolved
+    assert difference(old, old) == []
+    assert sorted(difference(old, new)) == ["search.num_trials: 4 -> 9", "train.evaluate_every: 5 -> (absent)"]
+
+
+def test_difference_looks_into_lists():
+    old, new = plan_of().resolved, plan_of(imbalance={"setting": "long_tail", "ratio": 10}).resolved
+    assert difference(old, new) == ["imbalance.0.ratio: 65 -> 10"]
+
+
+ALGORITHMS = SWEEP["algorithms"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"search": {"num_trials": 5, "seed": 7}},
+        {"final": {"seeds": 3}},
+        {"data": ["digits", "pacs"]},
+        {"algorithms": {**ALGORITHMS, "focal": None}},
+        {"imbalance": [{"setting": "natural"}, {"setting": "long_tail", "ratio": 65}]},
+        {"resources": {"max_concurrent": 1}},
+        {"data": "pacs_and_digits"},
+    ],
+)
+def test_adding_extends(changes):
+    if changes.get("data") == "pacs_and_digits":  # with an override for what is new
+        changes = {"data": ["pacs", "digits"], "overrides": [{"data": "pacs", "train": {"batch_size": 4}}]}
+    assert extends(plan_of().resolved, plan_of(**changes).resolved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search": {"num_trials": 3, "seed": 7}},
+        {"search": {"num_trials": 4, "seed": 8}},
+        {"search": {"num_trials": 4, "seed": 7, "sampler": "random"}},
+        {"search": {"num_trials": 4, "seed": 7, "pruner": {"reduction_factor": 4}}},
+        {"final": {"seeds": 1}},
+        {"train": {"num_steps": 30, "evaluate_every": 5}},
+        {"space": {"optimizer.learning_rate": {**RATE, "high": 0.02}}},
+        {"space": {"optimizer.learning_rate": {**RATE, "default": 2e-3}}},
+        {"imbalance": {"setting": "long_tail", "ratio": 65, "seed": 1}},
+        {"algorithms": {"erm": None}},
+        {"data": {"name": "digits", "targets": ["scan"]}},
+        {"data": {"name": "digits", "augment": False}},
+        {"overrides": [{"target": "sign", "train": {"batch_size": 4}}]},
+        {"name": "other"},
+    ],
+)
+def test_changing_or_taking_away_does_not_extend(changes):
+    assert not extends(plan_of().resolved, plan_of(**changes).resolved)
+
+
+def test_what_another_version_wrote_is_not_extended():
+    resolved = plan_of().resolved
+    assert not extends({**resolved, "unheard_of": 1}, resolved)
+
+
+def test_a_study_does_not_continue_one_with_other_final_seeds():
+    study = plan_of().studies[0]
+    assert not dataclasses.replace(study, final_seeds=(2, 3, 4)).continues(study)
+
+
+# Shipped search spaces
+
+
+@pytest.mark.parametrize("path", sorted(SEARCH_SPACES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_search_spaces_are_valid_and_introduced(path):
+    opening = path.read_text().split("\n\n")[0]
+    assert all(f"# {word}:" in opening for word in ("Command", "Time", "Result"))
+    assert f"ndcl sweep search_spaces/{path.name}" in opening
+    plan = make_plan(load_sweep(path), Path("results"), domains=domains, check=lambda config: None)
+    assert plan.name == path.stem
+
+
+def test_digits_is_fair_and_starts_from_the_defaults():
+    path = SEARCH_SPACES / "digits.yaml"
+    plan = make_plan(load_sweep(path), Path("results"), domains=domains, check=lambda config: None)
+    assert {s.key.target for s in plan.studies} == set(DOMAINS["digits"])
+    for target in DOMAINS["digits"]:
+        erm, ndcl = (study_of(plan, algorithm, target) for algorithm in ("erm", "ndcl"))
+        assert erm.space.items() <= ndcl.space.items()  # what is searched for both is searched alike
+        assert (erm.num_trials, erm.num_steps, erm.base["imbalance"]) == (
+            ndcl.num_trials,
+            ndcl.num_steps,
+            ndcl.base["imbalance"],
+        )
+        assert defaults(ndcl.space).keys() == ndcl.space.keys()
+    assert study_of(plan, "erm", "sign").space != study_of(plan, "erm", "scan").space
+
+
+# Dotted keys
+
+
+def test_dotted_keys_and_back():
+    nested = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": {}}
+    assert flat(nested) == {"a.b.c": 1, "a.d": [1, 2], "e": {}}
+    assert laid_over({}, flat(nested)) == nested
+    with pytest.raises(UserError, match=r"a\.b: a holds the value 3"):
+        laid_over({"a": 3}, {"a.b": 1})

@@ -1,0 +1,120 @@
+"""Model selection on records written by hand, and on the golden cases."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from harness.records import StudyKey, TrialRecord
+from harness.selection import best_checkpoint, ranking, select
+
+KEY = StudyKey(algorithm="erm", dataset="digits", setting="natural", target="scan")
+NAN = math.nan
+
+
+def record(number: int, accuracies: list, state: str = "finished", stage: str = "search") -> TrialRecord:
+    evaluations = tuple({"step": 10 * i, "validation_accuracy": a} for i, a in enumerate(accuracies))
+    return TrialRecord(
+        study=KEY, stage=stage, number=number, values={}, config={}, state=state, evaluations=evaluations
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "step"),
+    [
+        ([0.1, 0.3, 0.2], 10),
+        ([0.3, 0.3, 0.3], 0),
+        ([0.1, 0.3, 0.3], 10),
+        ([NAN, 0.0, 0.1], 20),
+        ([0.1, NAN, 0.0], 0),
+        ([None, 0.0], 10),
+        ([0.0], 0),
+    ],
+)
+def test_first_maximum_and_nan_is_worst(accuracies, step):
+    assert best_checkpoint(record(0, accuracies))["step"] == step
+
+
+@pytest.mark.parametrize("accuracies", [[], [NAN], [None, NAN]])
+def test_no_checkpoint_without_a_value(accuracies):
+    assert best_checkpoint(record(0, accuracies)) is None
+
+
+def test_another_objective_is_looked_at_only_by_its_name():
+    evaluations = ({"step": 0, "validation_accuracy": 0.9, "x": 0.1}, {"step": 1, "validation_accuracy": 0.1, "x": 0.9})
+    trial = TrialRecord(study=KEY, stage="search", number=0, values={}, config={}, evaluations=evaluations)
+    assert best_checkpoint(trial)["step"] == 0
+    assert best_checkpoint(trial, "x")["step"] == 1
+    assert best_checkpoint(trial, "unknown") is None
+
+
+def test_ties_go_to_the_higher_number_and_nan_comes_last():
+    records = [record(0, [0.5]), record(1, [NAN]), record(2, [0.2, 0.5]), record(3, [0.7]), record(4, [])]
+    assert [r.number for r in ranking(records)] == [3, 2, 0, 4, 1]
+    assert [r.number for r in ranking(reversed(records))] == [3, 2, 0, 4, 1]
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "pruned", "failed"])
+def test_only_trials_that_ran_to_their_end_are_selected(state):
+    assert select([record(0, [0.5]), record(1, [0.9], state)]).number == 0
+    assert select([record(1, [0.9], state)]) is None
+
+
+def test_final_runs_are_not_selected():
+    assert select([record(0, [0.5]), record(1, [0.9], stage="final")]).number == 0
+
+
+def test_nothing_is_selected_from_nothing():
+    assert select([]) is None
+    assert select([record(0, [NAN])]) is None
+
+
+# The golden cases: one record per checkpoint, in the release's words
+
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "protocol_cases.json").read_text())["selection"]
+
+
+def adapted(case: dict) -> list[TrialRecord]:
+    """The release's lines as one TrialRecord per hparams seed; lines with several test domains are dropped."""
+    lines = [line for line in case["records"] if len(line["args"]["test_envs"]) == 1]
+    seeds = sorted({line["args"]["hparams_seed"] for line in lines})
+    return [
+        TrialRecord(
+            study=KEY,
+            stage="search",
+            number=seed,
+            values={},
+            config={},
+            state="finished",
+            evaluations=tuple(checkpoint(line) for line in lines if line["args"]["hparams_seed"] == seed),
+        )
+        for seed in seeds
+    ]
+
+
+def checkpoint(line: dict) -> dict:
+    (target,) = line["args"]["test_envs"]
+    sources = [key for key in line if key.endswith("_val_acc") and key != f"env{target}_val_acc"]
+    names = {"0many": "many", "1median": "median", "2few": "few", "3zero": "zero", "acc": "acc"}
+    return {
+        "step": line["step"],
+        "validation_accuracy": sum(line[key] for key in sources) / len(sources),
+        "target": {name: line.get(f"env{target}_in_{released}") for released, name in names.items()},
+    }
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_golden_selection(case):
+    records = adapted(case)
+    for trial in records:
+        expected = case["per_run"][str(trial.number)]
+        chosen = best_checkpoint(trial)
+        assert chosen["validation_accuracy"] == expected["val_acc"]
+        assert chosen["target"] == {name: expected[f"test_{name}"] for name in chosen["target"]}
+    assert [trial.number for trial in ranking(records)] == case["ranking"]
+    final = best_checkpoint(select(records))["target"]
+    assert {f"test_{k}": v for k, v in final.items() if v is not None} == {
+        k: v for k, v in case["final"].items() if k.startswith("test_")
+    }

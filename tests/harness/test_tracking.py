@@ -1,0 +1,215 @@
+"""The MLflow runs of a sweep on a real sqlite store."""
+
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from harness import tracking
+from harness.records import TrialRecord
+from harness.study_state import StudyState
+from harness.tracking import Tracker, evaluation_metrics, store_uri
+from tests.harness.made_records import evaluation, key, record
+
+SECONDS = 120
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "SECONDS_BETWEEN_WRITES", 0)
+
+
+@pytest.fixture(scope="module")
+def made_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An empty store: making one takes seconds, copying it none."""
+    folder = tmp_path_factory.mktemp("store")
+    tracking.open_client(folder)
+    return (folder / "mlflow.db").read_bytes()
+
+
+@pytest.fixture
+def results(tmp_path: Path, made_store: bytes) -> Path:
+    (tmp_path / "mlflow.db").write_bytes(made_store)
+    return tmp_path
+
+
+def track(results: Path, *items: TrialRecord | StudyState, sweep_id: str = "one", is_running: bool = False) -> Tracker:
+    """What one process writes of a sweep."""
+    tracker = Tracker(results, "made", sweep_id)
+    tracker.is_running = is_running
+    tracker.start()
+    for item in items:
+        tracker.push(item)
+    tracker.close(SECONDS)
+    return tracker
+
+
+def runs(results: Path) -> dict[str, Run]:
+    client = MlflowClient(store_uri(results))
+    found = client.search_runs([client.get_experiment_by_name("made").experiment_id])
+    by_name = {run.data.tags["ndcl.name"]: run for run in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def steps(results: Path, run: Run, metric: str = "target/overall") -> list[int]:
+    return [point.step for point in MlflowClient(store_uri(results)).get_metric_history(run.info.run_id, metric)]
+
+
+def state(stage: str = "search", **changes: Any) -> StudyState:
+    return StudyState(key=key(), stage=stage, num_planned=5, **changes)
+
+
+def test_a_trial_is_a_child_run_with_all_that_its_record_says(results: Path) -> None:
+    one = record(0, checkpoint="/somewhere/checkpoint_000001")
+    assert track(results, one).problem is None
+    found = runs(results)
+    run, parent = found[one.name], found[key().name]
+    assert run.info.status == "FINISHED"
+    assert (run.info.start_time, run.info.end_time) == (1000_000, 1010_000)
+    assert run.data.params["optimizer.learning_rate"] == "0.001"
+    assert run.data.params["data.target"] == "scan"
+    assert run.data.metrics["validation_accuracy"] == 0.5
+    assert steps(results, run) == [2, 4]
+    tags = run.data.tags
+    assert (tags["stage"], tags["seed"], tags["algorithm"], tags["target"]) == ("search", "0", "erm", "scan")
+    assert tags["mlflow.parentRunId"] == parent.info.run_id
+    client = MlflowClient(store_uri(results))
+    artifact = Path(client.download_artifacts(run.info.run_id, "config.yaml"))
+    assert yaml.safe_load(artifact.read_text()) == one.config
+
+
+@pytest.mark.parametrize(
+    ("trial_state", "status"),
+    [("running", "RUNNING"), ("interrupted", "SCHEDULED"), ("pruned", "KILLED"), ("failed", "FAILED")],
+)
+def test_states(results: Path, trial_state: Any, status: str) -> None:
+    track(results, record(0, trial_state, reason="it broke" if trial_state == "failed" else None))
+    run = runs(results)[record(0).name]
+    assert run.info.status == status
+    assert run.data.tags.get("failure_reason") == ("it broke" if status == "FAILED" else None)
+    assert run.data.tags.get("mlflow.note.content") == run.data.tags.get("failure_reason")
+
+
+def test_writing_the_same_again_changes_nothing(results: Path) -> None:
+    items = [record(0), record(1, "pruned", steps=(2,)), state("done", best=record(0), updated=5.0, metrics={"a": 1.0})]
+    track(results, *items)
+    before = runs(results)
+    track(results, *items)
+    after = runs(results)
+    assert {n: run.to_dictionary() for n, run in after.items()} == {n: run.to_dictionary() for n, run in before.items()}
+    assert steps(results, after[record(0).name]) == [2, 4]
+    assert steps(results, after[key().name], "a") == [0]
+
+
+def test_another_process_completes_what_a_killed_one_left(results: Path) -> None:
+    track(results, record(0, "running", steps=(2,)), is_running=True)
+    track(results, record(0, steps=(2, 4, 6)))
+    run = runs(results)[record(0).name]
+    assert steps(results, run) == [2, 4, 6]
+    assert run.info.status == "FINISHED"
+
+
+def test_a_run_killed_right_after_it_was_made_is_filled(results: Path) -> None:
+    store = tracking._Store(results, "made", "one")
+    store._create_trial(record(0))
+    track(results, record(0))
+    run = runs(results)[record(0).name]
+    assert run.data.params["num_steps"] == "4"
+    assert [a.path for a in store.client.list_artifacts(run.info.run_id)] == ["config.yaml"]
+
+
+def test_a_step_replayed_after_a_fault_stands_once(results: Path) -> None:
+    store = tracking._Store(results, "made", "one")
+    first = record(0, "running", steps=(2,))
+    store.sync_trial(first)
+    again = first.with_evaluation(evaluation(2) | {"seconds": 9.0})
+    store.sync_trial(again)
+    assert steps(results, runs(results)[first.name]) == [2]
+
+
+def test_a_study_is_a_parent_run_with_its_best_trial(results: Path) -> None:
+    best = record(1, accuracy=0.9)
+    track(results, record(0), best, state("done", best=best, metrics={"validation_accuracy": 0.9}, updated=5.0))
+    found = runs(results)
+    parent = found[key().name]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["selected_trial"] == best.name
+    assert parent.data.tags["best.optimizer.learning_rate"] == "0.002"
+    assert parent.data.metrics["validation_accuracy"] == 0.9
+    assert [found[record(n).name].data.tags["selected"] for n in (0, 1)] == ["false", "true"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "is_running", "status"),
+    [
+        ("search", True, "RUNNING"),
+        ("final", False, "SCHEDULED"),
+        ("done", True, "FINISHED"),
+        ("stopped", False, "FAILED"),
+    ],
+)
+def test_status_of_a_study(results: Path, stage: str, is_running: bool, status: str) -> None:
+    track(results, state(stage, reason="3 of 3 failed" if stage == "stopped" else None), is_running=is_running)
+    assert runs(results)[key().name].info.status == status
+
+
+def test_an_earlier_sweep_of_the_same_name_is_left_but_for_its_open_runs(results: Path) -> None:
+    track(results, record(0, "running"), record(1), is_running=True)
+    track(results, record(0), sweep_id="two")
+    client = MlflowClient(store_uri(results))
+    found = client.search_runs([client.get_experiment_by_name("made").experiment_id])
+    by_sweep = Counter((run.data.tags["ndcl.sweep_id"], run.info.status) for run in found)
+    assert by_sweep[("one", "KILLED")] == 1
+    assert by_sweep[("one", "FINISHED")] == 1
+    assert by_sweep[("two", "FINISHED")] == 1
+
+
+def test_a_step_with_more_metrics_than_one_call_takes(results: Path) -> None:
+    many = evaluation(2)
+    many["losses"] = {f"term_{n}": float(n) for n in range(1200)}
+    track(results, TrialRecord(**{**vars(record(0)), "evaluations": (many, evaluation(4))}))
+    run = runs(results)[record(0).name]
+    assert sum(name.startswith("losses/term_") for name in run.data.metrics) == 1200
+    assert steps(results, run) == [2, 4]
+
+
+def test_no_failure_of_the_store_reaches_the_sweep(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database")
+    tracker = track(tmp_path, record(0), record(1))
+    assert tracker.problem is not None
+    assert "\n" not in tracker.problem
+
+
+def test_pushing_does_not_wait_for_the_store(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, written = threading.Event(), []
+
+    def slow(self: Any, one: TrialRecord) -> None:
+        release.wait(SECONDS)
+        written.append((one.name, len(one.evaluations)))
+
+    monkeypatch.setattr(tracking._Store, "sync_trial", slow)
+    tracker = Tracker(results, "made", "one")
+    tracker.start()
+    tracker.push(record(0, "running"))
+    for last in range(2, 22, 2):
+        tracker.push(record(1, "running", steps=tuple(range(2, last + 2, 2))))
+    release.set()
+    tracker.close(SECONDS)
+    assert written[-1] == (record(1).name, 10)
+    assert len(written) <= 11
+
+
+def test_metrics_name_domains_and_leave_out_what_is_missing() -> None:
+    metrics = evaluation_metrics(evaluation(2))
+    assert metrics["validation/sign/few"] == 0.25
+    assert metrics["target/overall"] == 0.25
+    assert "target/zero" not in metrics
+    assert not any(name.startswith("oracle") for name in metrics)
+    strange = evaluation(2) | {"validation": {"a(b)": evaluation(2)["target"]}}
+    assert "validation/a_b_/few" in evaluation_metrics(strange)

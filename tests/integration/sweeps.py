@@ -1,0 +1,148 @@
+"""Tiny sweeps for the integration tests: how to start one as a user does, and what must hold when it has ended."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+
+from harness.config import load_sweep
+from harness.plan import Plan, make_plan
+from harness.records import ENDED, Journal, TrialRecord
+from harness.tracking import STATUS, store_uri
+
+ROOT = Path(__file__).parents[2]
+OPTUNA_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "data": {"name": "digits", "targets": ["scan", "sign"]},
+    "imbalance": {"setting": "long_tail", "ratio": 20, "validation": 2},
+    "algorithms": {
+        "erm": None,
+        "ndcl": {"space": {"algorithm.alpha": {"type": "float", "low": 0.01, "high": 10, "log": True, "default": 1}}},
+    },
+    "train": {"num_steps": 4, "evaluate_every": 2, "batch_size": 4},
+    "space": {"optimizer.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True, "default": 1e-3}},
+    "search": {"num_trials": 3, "pruner": {"name": "asha", "min_resource": 1, "reduction_factor": 2}},
+    "final": {"seeds": 2},
+}
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    """The tiny sweep, changed, as a YAML file."""
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY | changes))
+    return path
+
+
+def planned(path: Path, results: Path) -> Plan:
+    return make_plan(load_sweep(path), results)
+
+
+def started(path: Path, results: Path, *options: str) -> "subprocess.Popen[str]":
+    """`ndcl sweep` in a process of its own."""
+    command = [sys.executable, "-m", "harness.cli", "sweep", str(path), "--results", str(results), *options]
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def finished(path: Path, results: Path, *options: str, seconds: float = 400) -> tuple[int, str]:
+    """Run `ndcl sweep` to its end: exit code and all that it printed."""
+    process = started(path, results, *options)
+    with ended_with_test(process):
+        output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output
+
+
+@contextlib.contextmanager
+def ended_with_test(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Leave no process behind, whatever happens."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 240) -> None:
+    """Wait until the condition holds; the process must not end before."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"the sweep ended early: {process.communicate()[0]}"
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def records(results: Path) -> list[TrialRecord]:
+    return Journal(results / "tiny").read()
+
+
+def in_state(results: Path, state: str) -> list[TrialRecord]:
+    return [record for record in records(results) if record.state == state]
+
+
+def check_complete(plan: Plan) -> None:
+    """Every planned trial stands in the journal, in Optuna and in MLflow exactly once, and they agree."""
+    found = records(plan.results)
+    expected = [
+        f"{study.key.name}.{stage}-{number:03d}"
+        for study in plan.studies
+        for stage, count in (("search", study.num_trials), ("final", len(study.final_seeds)))
+        for number in range(count)
+    ]
+    assert sorted(record.name for record in found) == sorted(expected)
+    assert all(record.state in ENDED for record in found)
+    check_optuna(plan, found)
+    check_mlflow(plan, found)
+    check_checkpoints(plan, found)
+
+
+def check_optuna(plan: Plan, found: list[TrialRecord]) -> None:
+    for study in plan.studies:
+        storage = f"sqlite:///{plan.folder / 'optuna.db'}"
+        trials = optuna.load_study(study_name=f"{plan.name}/{study.key.name}", storage=storage).trials
+        search = {r.name: r for r in found if r.study == study.key and r.stage == "search"}
+        assert Counter(trial.user_attrs["name"] for trial in trials) == Counter(list(search))
+        for trial in trials:
+            record = search[trial.user_attrs["name"]]
+            assert trial.state == OPTUNA_STATES[record.state], record.name
+            assert trial.params == record.values
+            assert list(trial.intermediate_values) == [e["step"] for e in record.evaluations]
+        drawn = [tuple(sorted(trial.params.items())) for trial in trials]
+        assert len(set(drawn)) == len(drawn), "values drawn twice"
+
+
+def check_mlflow(plan: Plan, found: list[TrialRecord]) -> None:
+    client = MlflowClient(store_uri(plan.results))
+    experiment = client.get_experiment_by_name(plan.name)
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    by_name = {run.data.tags["ndcl.name"]: run for run in runs}
+    assert len(by_name) == len(runs)
+    assert set(by_name) == {record.name for record in found} | {study.key.name for study in plan.studies}
+    for study in plan.studies:
+        assert by_name[study.key.name].info.status == "FINISHED"
+    for record in found:
+        run = by_name[record.name]
+        assert run.info.status == STATUS[record.state], record.name
+        assert run.data.tags["mlflow.parentRunId"] == by_name[record.study.name].info.run_id
+        history = client.get_metric_history(run.info.run_id, "target/overall")
+        assert [point.step for point in history] == [e["step"] for e in record.evaluations], record.name
+        assert [artifact.path for artifact in client.list_artifacts(run.info.run_id)] == ["config.yaml"]
+
+
+def check_checkpoints(plan: Plan, found: list[TrialRecord]) -> None:
+    """A finished trial keeps one checkpoint, others none."""
+    kept = {str(path) for path in (plan.folder / "ray").glob("run-*/*/checkpoint_*")}
+    assert kept == {record.checkpoint for record in found if record.state == "finished"}

@@ -1,0 +1,109 @@
+"""Whole sweeps on the embedded digits, with a real Ray, Optuna and MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from harness.progress import Progress
+from harness.sweep import SweepResult, run_sweep
+from harness.sweep_folder import locked
+from harness.tracking import store_uri
+from ndcl.errors import UserError
+from tests.integration import sweeps
+
+pytestmark = pytest.mark.slow
+ONE_STUDY: dict[str, Any] = {
+    "data": {"name": "digits", "targets": ["scan"]},
+    "algorithms": {"erm": None},
+    "search": {"num_trials": 2, "pruner": {"name": "none"}},
+    "final": {"seeds": 1},
+}
+
+
+def _run(path: Path, results: Path, **options: Any) -> SweepResult:
+    return run_sweep(sweeps.planned(path, results), Progress(Console(), quiet=True), **options)
+
+
+def test_a_sweep_runs_to_its_end_and_again_at_no_cost(tmp_path: Path, local_ray_session: None) -> None:
+    path = sweeps.written(tmp_path)
+    result = _run(path, tmp_path)
+    assert result.tracking_problem is None
+    assert {study.stage for study in result.studies} == {"done"}
+    sweeps.check_complete(sweeps.planned(path, tmp_path))
+    for study in result.studies:
+        finals = [r for r in result.records if r.study == study.key and r.stage == "final"]
+        assert study.best is not None
+        assert [r.values for r in finals] == [study.best.values] * 2
+        assert sorted(r.config["seed"] for r in finals) == [1, 2]
+
+    again = _run(path, tmp_path)
+    assert again.records == result.records
+    sweeps.check_complete(sweeps.planned(path, tmp_path))
+
+
+def test_more_trials_and_seeds_extend_a_sweep(tmp_path: Path, local_ray_session: None) -> None:
+    first = _run(sweeps.written(tmp_path, **ONE_STUDY), tmp_path)
+    longer = ONE_STUDY | {"search": ONE_STUDY["search"] | {"num_trials": 3}, "final": {"seeds": 2}}
+    second = _run(sweeps.written(tmp_path, **longer), tmp_path)
+    by_name = {record.name: record for record in second.records}
+    assert all(by_name[record.name] == record for record in first.records)
+    assert sum(record.stage == "search" for record in second.records) == 3
+    best = second.studies[0].best
+    assert best is not None
+    repeated = [r.config["seed"] for r in second.records if r.stage == "final" and r.values == best.values]
+    assert sorted(repeated) == [1, 2]
+
+
+def test_a_changed_sweep_is_refused_unless_fresh(tmp_path: Path, local_ray_session: None) -> None:
+    _run(sweeps.written(tmp_path, **ONE_STUDY), tmp_path)
+    other = ONE_STUDY | {"train": {**sweeps.TINY["train"], "batch_size": 5}}
+    with pytest.raises(UserError, match=r"batch_size: 4 -> 5.*--fresh"):
+        _run(sweeps.written(tmp_path, **other), tmp_path)
+    result = _run(sweeps.written(tmp_path, **other), tmp_path, fresh=True)
+    assert {record.config["batch_size"] for record in result.records} == {5}
+    client = MlflowClient(store_uri(tmp_path))
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert len(runs) == 2 * (1 + 3)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_nan_loss_fails_its_trials_and_the_sweep_goes_on(tmp_path: Path, local_ray_session: None) -> None:
+    exploding = {"optimizer.learning_rate": {"type": "float", "low": 1e30, "high": 1e31, "default": 1e30}}
+    algorithms = {"erm": None, "ndcl": {"space": exploding}}
+    changes = {"data": {"name": "digits", "targets": ["scan"]}, "algorithms": algorithms}
+    result = _run(sweeps.written(tmp_path, **changes), tmp_path)
+    failing = [record for record in result.records if record.study.algorithm == "ndcl"]
+    assert [record.state for record in failing] == ["failed"] * 3
+    assert "NonFiniteLossError" in (failing[0].reason or "")
+    stages = {study.key.algorithm: (study.stage, study.reason) for study in result.studies}
+    assert stages["erm"] == ("done", None)
+    assert stages["ndcl"][0] == "stopped"
+    assert "3 of 3 trials failed" in (stages["ndcl"][1] or "")
+    client = MlflowClient(store_uri(tmp_path))
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    by_name = {run.data.tags["ndcl.name"]: run for run in runs}
+    assert by_name[failing[0].name].info.status == "FAILED"
+    assert by_name[failing[0].name].data.tags["failure_reason"] == failing[0].reason
+
+
+def test_what_was_lost_by_optuna_is_taken_from_the_journal(tmp_path: Path, local_ray_session: None) -> None:
+    _run(sweeps.written(tmp_path, **ONE_STUDY), tmp_path)
+    (tmp_path / "tiny" / "optuna.db").unlink()
+    path = sweeps.written(tmp_path, **ONE_STUDY)
+    _run(path, tmp_path)
+    sweeps.check_complete(sweeps.planned(path, tmp_path))
+
+
+def test_two_processes_do_not_run_the_same_sweep(tmp_path: Path) -> None:
+    path = sweeps.written(tmp_path, **ONE_STUDY)
+    plan = sweeps.planned(path, tmp_path / "results")
+    plan.folder.mkdir(parents=True)
+    with locked(plan):
+        code, output = sweeps.finished(path, plan.results)
+    assert code == 2
+    assert output.startswith("ndcl: error: sweep 'tiny'")
+    assert "another process" in output
+    assert output.count("\n") == 1

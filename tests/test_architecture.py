@@ -1,0 +1,86 @@
+"""Who may import whom, read from the source: a direction that is broken once is broken for good."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN_IN_METHOD = {"ray", "optuna", "mlflow", "pydantic", "typer", "rich", "harness"}
+PURE = {
+    "plan",
+    "plan_studies",
+    "space",
+    "selection",
+    "report",
+    "report_comparison",
+    "report_layout",
+    "config",
+    "records",
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of all modules that the file imports, also inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def sources(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("path", sources("ndcl"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_method_stands_alone(path: Path) -> None:
+    assert not packages(path) & FORBIDDEN_IN_METHOD
+
+
+@pytest.mark.parametrize("path", sources("ndcl/data") + sources("ndcl/imbalance"), ids=lambda p: p.stem)
+def test_data_know_nothing_of_models(path: Path) -> None:
+    above = ("ndcl.models", "ndcl.algorithms", "ndcl.losses", "ndcl.mixing", "ndcl.training")
+    assert not [name for name in imports(path) if name.startswith(above)]
+
+
+@pytest.mark.parametrize("name", ["losses", "mixing", "models"])
+def test_losses_mixing_and_models_know_nothing_of_algorithms(name: str) -> None:
+    assert not [m for m in imports(ROOT / "ndcl" / f"{name}.py") if m.startswith(("ndcl.algorithms", "ndcl.training"))]
+
+
+def test_one_file_imports_mlflow() -> None:
+    assert [path.name for path in sources("harness") if "mlflow" in packages(path)] == ["tracking.py"]
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_pure_modules_import_no_ray(name: str) -> None:
+    assert not packages(ROOT / "harness" / f"{name}.py") & {"ray", "mlflow"}
+
+
+def test_importing_the_method_loads_no_harness_package() -> None:
+    code = (
+        "import sys, ndcl.training; "
+        f"bad = sorted({FORBIDDEN_IN_METHOD} & set(sys.modules)); sys.exit(', '.join(bad) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_plan_is_cheap_to_import() -> None:
+    code = (
+        "import sys, harness.plan, harness.report, harness.cli; "
+        "sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
