@@ -109,18 +109,24 @@ class MixupPlan:
         return len(self.labels)
 
     def apply(self, inputs: Tensor, rows_at_once: int = 32) -> Tensor:
-        """Mix `inputs` [N, ...] into [M, ...]. Beyond the result it needs memory for `rows_at_once` rows."""
-        mixed = inputs.new_empty((len(self), *inputs.shape[1:]))
-        shape = (-1,) + (1,) * (inputs.dim() - 1)
-        weight, blend = self.weight.to(inputs.dtype).view(shape), self.blend.to(inputs.dtype).view(shape)
+        """Mix `inputs` [N, ...] into [M, ...], in the memory format of `inputs`.
+
+        Beyond the result it needs memory for two times `rows_at_once` rows.
+        """
+        channels_last = inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last)
+        inputs = inputs if channels_last else inputs.contiguous()
+        # a row is one stretch of memory in either format, so it is gathered as a vector
+        rows = inputs.as_strided((len(inputs), inputs[0].numel()), (inputs[0].numel(), 1))
+        weight, blend = self.weight.to(rows.dtype)[:, None], self.blend.to(rows.dtype)[:, None]
+        mixed = rows.new_empty((len(self), rows.shape[1]))
         for start in range(0, len(self), rows_at_once):
             part = slice(start, start + rows_at_once)
             out = mixed[part]
-            torch.mul(inputs.index_select(0, self.second_negative[part]), 1 - blend[part], out=out)
-            out.addcmul_(inputs.index_select(0, self.negative[part]), blend[part])
+            torch.mul(rows.index_select(0, self.second_negative[part]), 1 - blend[part], out=out)
+            out.addcmul_(rows.index_select(0, self.negative[part]), blend[part])
             out.mul_(1 - weight[part])
-            out.addcmul_(inputs.index_select(0, self.positive[part]), weight[part])
-        return mixed
+            out.addcmul_(rows.index_select(0, self.positive[part]), weight[part])
+        return mixed.as_strided((len(self), *inputs.shape[1:]), inputs.stride())
 
 
 def quotas(layout: Layout, mode: str, batch_size: int) -> Quotas:

@@ -20,24 +20,27 @@ if TYPE_CHECKING:
 
 
 class SmallCnn(nn.Module):
-    """Four convolutions with GroupNorm for images of about 28 x 28: [n, 3, H, W] -> [n, 96]."""
+    """Three convolutions, each halving the image, for images of about 28 x 28: [n, 3, H, W] -> [n, 64 (H/8) (W/8)].
 
-    num_features = 96
+    Without normalisation layers, which cost as much as the convolutions at this size, and without global pooling, which
+    would give away where in a digit its strokes lie.
+    """
 
     def __init__(self, config: ModelConfig, input_shape: tuple[int, ...]) -> None:
         super().__init__()
-        if len(input_shape) != 3:
-            raise UserError(f"model.backbone: 'small_cnn' needs images, got inputs of shape {input_shape}; use 'mlp'")
-        self.layers = nn.Sequential(
-            *_convolution(input_shape[2], 24), nn.MaxPool2d(2),
-            *_convolution(24, 48), nn.MaxPool2d(2),
-            *_convolution(48, 96), *_convolution(96, 96),
-        )  # fmt: skip
+        if len(input_shape) != 3 or min(input_shape[:2]) < 8:
+            raise UserError(
+                f"model.backbone: 'small_cnn' needs images of at least 8 x 8, got inputs of shape {input_shape}; "
+                "use 'mlp'"
+            )
+        height, width, channels = input_shape
+        self.num_features = 64 * (height // 8) * (width // 8)
+        self.layers = nn.Sequential(*_convolution(channels, 16), *_convolution(16, 32), *_convolution(32, 64))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Features of images [n, 3, H, W]."""
-        return cast(Tensor, self.dropout(self.layers(inputs).mean(dim=(2, 3))))
+        return cast(Tensor, self.dropout(self.layers(inputs).flatten(1)))
 
 
 class Mlp(nn.Module):
@@ -132,7 +135,7 @@ PRETRAINED = ("resnet18", "resnet50")
 
 
 def build_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes: int, seed: int) -> Network:
-    """The network for inputs of `input_shape` ((H, W, 3) or (F,)), initialised from `seed` alone.
+    """The network for inputs of `input_shape` ((H, W, 3) or (F,)), initialised from `seed` alone, channels last.
 
     Raises UserError for an unknown backbone, weights that cannot be had or do not fit, inputs of the wrong kind.
     """
@@ -145,11 +148,13 @@ def build_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         features = BACKBONES[config.backbone](config, input_shape)
-        return Network(features, int(features.num_features), num_classes, config.freeze_batchnorm)  # type: ignore[arg-type]
+        network = Network(features, int(features.num_features), num_classes, config.freeze_batchnorm)  # type: ignore[arg-type]
+    return network.to(memory_format=torch.channels_last)
 
 
 def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)]
+    # pooling first gives the same values as ReLU first, at a quarter of ReLU's cost
+    return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(inplace=True)]
 
 
 def _pretrained(name: str, weights: str) -> dict[str, Tensor] | None:

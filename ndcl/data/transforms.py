@@ -29,8 +29,9 @@ def augmentation_for(store: Store) -> Augmentation:
 
 
 def to_inputs(x: Tensor) -> Tensor:
-    """Network inputs: uint8 images [m, H, W, 3] become float32 [m, 3, H, W]; vectors [m, F] pass unchanged.
+    """Network inputs: uint8 images [m, H, W, 3] become float32 [m, 3, H, W], channels last in memory.
 
+    Vectors [m, F] pass unchanged.
     Small images are scaled to [-1, 1]; those of IMAGENET_SIZE pixels or more by ImageNet's mean and deviation.
     """
     if x.dtype != torch.uint8:
@@ -108,7 +109,7 @@ def _recolour(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _channels_first(x: Tensor) -> Tensor:
-    return x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
 
 
 def _uniform(num: int, like: Tensor, generator: torch.Generator) -> Tensor:

@@ -240,5 +240,5 @@ def test_values_that_do_not_go_together_fail_at_once(tmp_path: Path, monkeypatch
     stage = Stage(tmp_path)
     assert stage.conductor.next_trial() is None
     assert stage.conductor.agenda.is_done
-    ended = [record for record in Journal(tmp_path / "made").read()]
+    ended = list(Journal(tmp_path / "made").read())
     assert [(r.state, r.reason) for r in ended] == [("failed", f"{RATE}: not with this")] * 3

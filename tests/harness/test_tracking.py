@@ -165,7 +165,7 @@ def test_an_earlier_sweep_of_the_same_name_is_left_but_for_its_open_runs(results
     client = MlflowClient(store_uri(results))
     found = client.search_runs([client.get_experiment_by_name("made").experiment_id])
     by_sweep = Counter((run.data.tags["ndcl.sweep_id"], run.info.status) for run in found)
-    assert by_sweep[("one", "KILLED")] == 1
+    assert by_sweep[("one", "KILLED")] == 2, "the trial and its study"
     assert by_sweep[("one", "FINISHED")] == 1
     assert by_sweep[("two", "FINISHED")] == 1
 

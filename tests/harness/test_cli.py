@@ -1,0 +1,236 @@
+"""The command line: help, mistakes in one line, and the verbs that need no Ray."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from harness import cli, sweep
+from harness.cli import app
+from harness.records import Journal
+from ndcl.errors import UserError
+from tests.harness.made_records import base, record
+from tests.integration import sweeps
+
+VERBS = ("plan", "sweep", "train", "report", "ui")
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def error_of(*arguments: object) -> str:
+    """The one line that a mistake gets."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("ndcl: error: ")
+    return str(result.stderr)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    assert f"Example: ndcl {verb}" in result.output
+
+
+def test_help_names_the_verbs_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from harness.cli import app; from typer.testing import CliRunner\n"
+        "print(CliRunner().invoke(app, ['--help']).output)\n"
+        "print('heavy:', [m for m in ('ray', 'torch', 'mlflow', 'optuna', 'numpy') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert all(f"\n  {verb} " in output for verb in VERBS)
+    assert "heavy: []" in output
+
+
+def test_plan_shows_studies_sizes_and_what_is_done(tmp_path: Path) -> None:
+    path = sweeps.written(tmp_path)
+    first = sweeps.planned(path, tmp_path).studies[0].key
+    Journal(tmp_path / "tiny").write(record(0, of=first))
+    Journal(tmp_path / "tiny").write(record(1, "interrupted", of=first))
+    result = run("plan", path, "--results", tmp_path, "--set", "search.num_trials=4")
+    assert result.exit_code == 0, result.output
+    assert "ndcl.digits.long_tail-20.sign" in result.output
+    assert "4 studies, 24 trainings of which 1 are done, at most 96 optimiser steps" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting", "words"),
+    [
+        ({}, "search.num_trails=4", "did you mean 'num_trials'"),
+        ({"data": {"name": "digitz"}}, None, "digits"),
+        ({"data": {"name": "digits", "targets": ["scam"]}}, None, "scan"),
+        ({"algorithms": {"edcl": None}}, None, "ndcl"),
+        ({"train": {"model.backbone": "small_cmm"}}, None, "small_cnn"),
+        ({"train": {"batch_size": 0}}, None, "batch_size: 0 is out of range"),
+        ({"imbalance": {"setting": "long_tail", "counts": [500, 1, 1, 1, 1, 1, 1, 1, 1, 1]}}, None, "500"),
+    ],
+)
+def test_mistakes_in_a_sweep_are_one_line(tmp_path: Path, changes: Any, setting: str | None, words: str) -> None:
+    path = sweeps.written(tmp_path, **changes)
+    options = ["--set", setting] if setting else []
+    assert words in error_of("sweep", path, "--results", tmp_path / "results", *options)
+    assert not (tmp_path / "results").exists(), "nothing is begun before the sweep is found right"
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    error = error_of("sweep", sweeps.written(tmp_path), "--results", tmp_path / "file" / "results")
+    assert "can't be written (Not a directory)" in error
+
+
+def test_a_disk_that_fills_up_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Journal, record: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def start_one(self: Any) -> None:
+        self.conductor.next_trial()
+
+    monkeypatch.setattr(sweep._Sweep, "_fit", start_one)
+    monkeypatch.setattr(Journal, "write", full)
+    error = error_of("sweep", sweeps.written(tmp_path), "--results", tmp_path)
+    assert "can't be written (No space left on device); make room" in error
+
+
+def test_an_interruption_is_exit_code_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Any) -> None:
+        raise sweep.Interrupted
+
+    monkeypatch.setattr(sweep._Sweep, "_fit", interrupted)
+    result = run("sweep", sweeps.written(tmp_path), "--results", tmp_path)
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr
+
+
+def test_report_shows_and_writes_the_comparison(tmp_path: Path) -> None:
+    Journal(tmp_path / "made").write(record(0, stage="final", seed=1))
+    result = run("report", "made", "--results", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "25.0" in result.output
+    assert "25.0" in (tmp_path / "made" / "report.md").read_text()
+    assert "there is no sweep 'other'" in error_of("report", "other", "--results", tmp_path)
+
+
+def test_report_finds_a_sweep_by_its_yaml(tmp_path: Path) -> None:
+    Journal(tmp_path / "tiny").write(record(0, stage="final", seed=1))
+    assert run("report", sweeps.written(tmp_path), "--results", tmp_path).exit_code == 0
+
+
+@pytest.fixture
+def training_file(tmp_path: Path) -> Path:
+    path = tmp_path / "one.yaml"
+    path.write_text(yaml.safe_dump(base()))
+    return path
+
+
+def test_train_prints_its_result_and_again_without_training(training_file: Path, tmp_path: Path) -> None:
+    first = run("train", training_file, "--results", tmp_path)
+    assert first.exit_code == 0, first.output
+    assert "step 4/4: loss" in first.stderr
+    assert "best checkpoint: step" in first.stdout
+    folder = tmp_path / "train" / "one"
+    stored = json.loads((folder / "evaluations.json").read_text())
+    assert [e["step"] for e in stored] == [2, 4]
+    again = run("train", training_file, "--results", tmp_path)
+    assert (again.stdout, again.stderr) == (first.stdout, first.stderr)
+    assert json.loads((folder / "evaluations.json").read_text()) == stored
+
+
+def test_train_goes_on_with_more_steps_and_starts_anew_if_asked(training_file: Path, tmp_path: Path) -> None:
+    run("train", training_file, "--results", tmp_path)
+    more = run("train", training_file, "--results", tmp_path, "--set", "num_steps=6")
+    assert [line.split(":")[0] for line in more.stderr.splitlines()] == ["step 2/6", "step 4/6", "step 6/6"]
+    assert "seed = 0" in error_of("train", training_file, "--results", tmp_path, "--set", "seed=1")
+    fresh = run("train", training_file, "--results", tmp_path, "--set", "seed=1", "--fresh", "--quiet")
+    assert fresh.exit_code == 0
+    assert fresh.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("optimizer.learning_rat=1", "did you mean 'learning_rate'"),
+        ("num_steps", "expected key=value"),
+        ("algorithm.name=nothing", "unknown algorithm 'nothing'"),
+        ("optimizer.learning_rate=1e30", "the loss became NaN or infinite"),
+    ],
+)
+def test_mistakes_in_a_training_are_one_line(training_file: Path, tmp_path: Path, setting: str, words: str) -> None:
+    assert words in error_of("train", training_file, "--results", tmp_path, "--set", setting)
+
+
+def test_a_training_that_is_no_file_is_one_line(tmp_path: Path) -> None:
+    assert "can't be read" in error_of("train", tmp_path / "none.yaml")
+
+
+def test_ui_needs_a_store(tmp_path: Path) -> None:
+    assert "there is no MLflow store" in error_of("ui", "--results", tmp_path)
+
+
+@pytest.mark.slow
+def test_ui_answers_on_this_machine_alone(tmp_path: Path) -> None:
+    from harness.tracking import open_client
+
+    open_client(tmp_path).create_experiment("seen")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "harness.cli", "ui", "--results", str(tmp_path), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        assert "seen" in _experiments(port, process)
+        assert _listening(port) == {"127.0.0.1"}
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def _experiments(port: int, process: "subprocess.Popen[bytes]") -> str:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search",
+        data=b'{"max_results": 10}',
+        headers={"Content-Type": "application/json"},
+    )
+    for _ in range(600):
+        assert process.poll() is None
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return str(answer.read())
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the UI does not answer")
+
+
+def _listening(port: int) -> set[str]:
+    """The addresses on which something listens on the port."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            address, number = local.split(":")
+            if state == "0A" and int(number, 16) == port:
+                parts = [str(byte) for byte in reversed(bytes.fromhex(address))]
+                found.add(".".join(parts) if table == "tcp" else address)
+    return found
+
+
+def test_only_a_users_mistake_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cli, "_plan", broken)
+    result = run("plan", "any.yaml")
+    assert isinstance(result.exception, RuntimeError)
+    assert not isinstance(result.exception, UserError)
