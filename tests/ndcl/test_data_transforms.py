@@ -100,7 +100,7 @@ def test_small_images_are_scaled_to_minus_one_and_one() -> None:
     x = images(3)
     inputs = to_inputs(x)
     assert inputs.dtype == torch.float32
-    assert inputs.is_contiguous()
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(inputs, (x.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5, atol=1e-6)
     assert to_inputs(torch.zeros(1, 4, 4, 3, dtype=torch.uint8)).unique().tolist() == [-1]
     assert to_inputs(torch.full((1, 4, 4, 3), 255, dtype=torch.uint8)).unique().tolist() == [1]
