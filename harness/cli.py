@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from harness.cli_data import data
 from ndcl.errors import NonFiniteLossError, UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ app = typer.Typer(
     help="NDCL for imbalanced domain generalization: search, train, compare.",
     epilog="Example: ndcl sweep search_spaces/digits.yaml",
 )
+
+app.add_typer(data, name="data")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep, such as search_spaces/digits.yaml.")]
 Settings = Annotated[

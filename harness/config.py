@@ -78,6 +78,10 @@ class DataSpec(StrictModel):
     targets: Annotated[Literal["all"] | tuple[Name, ...], BeforeValidator(_targets)] = "all"
     folder: str | None = None
     augment: bool = True
+    image_size: int | None = Field(default=None, ge=8)
+    workers: int | None = Field(default=None, ge=0)
+    augment_on: Literal["auto", "cpu", "gpu"] = "auto"
+    standardize: bool = False
 
 
 class ImbalanceSpec(StrictModel):

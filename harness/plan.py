@@ -67,14 +67,17 @@ def make_plan(
 
 
 def buildable(config: TrainConfig) -> None:
-    """Find out whether the data and the model of a training exist. Raises UserError."""
+    """Find out whether the data and the model of a training exist and fit each other. Raises UserError."""
     # Imported here because they import torch, which the rest of a plan can do without.
     from ndcl.data.problem import build_problem
-    from ndcl.models import BACKBONES
+    from ndcl.data.transforms import delivered_shape
+    from ndcl.features import require_vectors
+    from ndcl.models import require_fit
 
-    if config.model.backbone not in BACKBONES:
-        raise UserError(f"model.backbone: {unknown_name('backbone', config.model.backbone, BACKBONES)}")
-    build_problem(config.data, config.imbalance)
+    store = build_problem(config.data, config.imbalance).store
+    require_fit(config.model, delivered_shape(store, config.data.image_size))
+    if config.data.standardize:
+        require_vectors(store)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

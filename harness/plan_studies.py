@@ -71,7 +71,7 @@ def _study(config: SweepConfig, data: DataSpec, imbalance: ImbalanceSpec, target
     key = StudyKey(algorithm=label, dataset=data.name, setting=_setting_label(imbalance), target=target)
     train, space = _merged([config, algorithm, *_matching(config.overrides, data.name, target, label)])
     problem = {
-        "data": {"name": data.name, "target": target, "folder": data.folder, "augment": data.augment},
+        "data": {**data.model_dump(exclude={"targets"}), "target": target},
         "imbalance": imbalance.values,
         "algorithm": {"name": _algorithm_name(label, algorithm)},
     }

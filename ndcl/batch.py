@@ -6,6 +6,7 @@ the device: no step waits for it.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,30 +24,23 @@ def to_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Classes and domains of a batch's rows, on the host and on the device."""
+    """Classes and domains of a batch's rows, on the host and on the device.
+
+    What follows from labels and domains is worked out when it is first asked for: plain cross-entropy needs little of
+    it, and on feature vectors a step is so short that the rest would be a third of it.
+    """
 
     host_labels: NDArray[np.int64]
     """[N] class id of each row."""
-    host_classes: NDArray[np.int64]
-    """[C] class ids present, ascending."""
-    host_slots: NDArray[np.int64]
-    """[N] index of each row's class in `host_classes`."""
-    host_sizes: NDArray[np.int64]
-    """[C] rows of each present class."""
-    labels: Tensor
-    """[N] int64."""
-    domains: Tensor
-    """[N] int64."""
-    same_class: Tensor
-    """[N, N] bool: rows of the same class, itself included."""
-    class_size: Tensor
-    """[N] float64: rows in the batch of each row's class."""
-    averaging: Tensor
-    """[T, N] float64: row t averages the batch rows of prototype t; only classes present in at least 2 domains."""
-    prototype_class: Tensor
-    """[T] int64."""
-    prototype_weight: Tensor
-    """[T] float64: 1 / (number of such classes x prototypes of the class); sums to 1."""
+    host_domains: NDArray[np.int64]
+    """[N] source domain of each row."""
+    device: torch.device
+    """Where the tensors are."""
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int64], domains: NDArray[np.int64], device: torch.device) -> "Layout":
+        """Lay out `labels` [N] and `domains` [N], both int64 on the host."""
+        return cls(host_labels=labels, host_domains=domains, device=device)
 
     @property
     def num_rows(self) -> int:
@@ -61,27 +55,66 @@ class Layout:
     @property
     def num_prototypes(self) -> int:
         """T."""
-        return len(self.prototype_class)
+        return len(self._prototypes[1])
 
-    @classmethod
-    def of(cls, labels: NDArray[np.int64], domains: NDArray[np.int64], device: torch.device) -> "Layout":
-        """Lay out `labels` [N] and `domains` [N], both int64 on the host."""
-        classes, slots, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-        averaging, prototype_class, prototype_weight = _prototypes(labels, domains)
-        device_labels = to_device(labels, device)
-        return cls(
-            host_labels=labels,
-            host_classes=classes,
-            host_slots=slots.reshape(-1),
-            host_sizes=sizes,
-            labels=device_labels,
-            domains=to_device(domains, device),
-            same_class=device_labels[:, None] == device_labels[None, :],
-            class_size=to_device(sizes[slots.reshape(-1)].astype(np.float64), device),
-            averaging=to_device(averaging, device),
-            prototype_class=to_device(prototype_class, device),
-            prototype_weight=to_device(prototype_weight, device),
-        )
+    @property
+    def host_classes(self) -> NDArray[np.int64]:
+        """[C] class ids present, ascending."""
+        return self._classes[0]
+
+    @property
+    def host_slots(self) -> NDArray[np.int64]:
+        """[N] index of each row's class in `host_classes`."""
+        return self._classes[1]
+
+    @property
+    def host_sizes(self) -> NDArray[np.int64]:
+        """[C] rows of each present class."""
+        return self._classes[2]
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """[N] int64."""
+        return to_device(self.host_labels, self.device)
+
+    @cached_property
+    def domains(self) -> Tensor:
+        """[N] int64."""
+        return to_device(self.host_domains, self.device)
+
+    @cached_property
+    def same_class(self) -> Tensor:
+        """[N, N] bool: rows of the same class, itself included."""
+        return self.labels[:, None] == self.labels[None, :]
+
+    @cached_property
+    def class_size(self) -> Tensor:
+        """[N] float64: rows in the batch of each row's class."""
+        return to_device(self.host_sizes[self.host_slots].astype(np.float64), self.device)
+
+    @cached_property
+    def averaging(self) -> Tensor:
+        """[T, N] float64: row t averages the batch rows of prototype t; only classes present in at least 2 domains."""
+        return to_device(self._prototypes[0], self.device)
+
+    @cached_property
+    def prototype_class(self) -> Tensor:
+        """[T] int64."""
+        return to_device(self._prototypes[1], self.device)
+
+    @cached_property
+    def prototype_weight(self) -> Tensor:
+        """[T] float64: 1 / (number of such classes x prototypes of the class); sums to 1."""
+        return to_device(self._prototypes[2], self.device)
+
+    @cached_property
+    def _classes(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        classes, slots, sizes = np.unique(self.host_labels, return_inverse=True, return_counts=True)
+        return classes, slots.reshape(-1), sizes
+
+    @cached_property
+    def _prototypes(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        return _prototypes(self.host_labels, self.host_domains)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,14 @@ import torch
 from ndcl.errors import UserError
 
 STATE, MANIFEST = "state.pt", "checkpoint.json"
-_MAY_DIFFER = {("num_steps",), ("evaluate_every",), ("device",), ("data", "folder")}
+_MAY_DIFFER = {
+    ("num_steps",),
+    ("evaluate_every",),
+    ("device",),
+    ("data", "folder"),
+    ("data", "workers"),
+    ("data", "augment_on"),
+}
 
 
 def write(folder: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -66,7 +73,7 @@ def remove_older(folder: Path, step: int) -> None:
 def require_same_training(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raise UserError, naming the first difference, unless both configs mean the same training.
 
-    The number of steps, the evaluation interval, the device and where the data lie may differ.
+    The number of steps, the evaluation interval, the device, where the data lie and who prepares them may differ.
     """
     for path in sorted(_paths(saved) | _paths(wanted)):
         before, now = _at(saved, path), _at(wanted, path)

@@ -28,13 +28,28 @@ class DataConfig:
     """Which images, and which domain stays unseen."""
 
     name: str
-    """Name of a data set in the data folder, or `digits`, which is built on first use."""
+    """A data set in the data folder, `digits`, which is built on first use, or a store's path or URI."""
     target: str
     """The unseen target domain; all others are source domains."""
     folder: str | None = None
-    """Where data sets lie; default: the environment's NDCL_DATA, else ~/.cache/ndcl."""
+    """Where data sets lie, a path or a URI; default: the environment's NDCL_DATA, else ~/.cache/ndcl."""
     augment: bool = True
     """Whether training images are augmented at random."""
+    image_size: int | None = None
+    """Height and width of the images that the network sees; default: as stored, but at most 224."""
+    workers: int | None = None
+    """Processes that prepare batches; 0: none, the training does it itself; default: by the data set and the cores.
+    It doesn't change the batches."""
+    augment_on: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where images are augmented; `auto`: on the GPU if the training runs on one and the images are stored raw."""
+    standardize: bool = False
+    """Bring feature vectors to mean 0 and deviation 1, as measured on the training vectors of the source domains."""
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None:
+            _at_least(8, "image_size", self.image_size)
+        if self.workers is not None:
+            _at_least(0, "workers", self.workers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,8 @@ from torch import Tensor
 from ndcl.batch import Layout, to_device
 
 MODES = ("rev", "mean", "set")
+ROWS_AT_ONCE, NUMBERS_AT_ONCE = 32, 2**18
+"""Rows mixed together at least; short rows, such as feature vectors, are many at once."""
 _STREAM = 2  # keeps mixup's draws apart from the sampler's and the augmentation's for the same (seed, step)
 
 
@@ -108,16 +110,17 @@ class MixupPlan:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def apply(self, inputs: Tensor, rows_at_once: int = 32) -> Tensor:
+    def apply(self, inputs: Tensor, rows_at_once: int | None = None) -> Tensor:
         """Mix `inputs` [N, ...] into [M, ...], in the memory format of `inputs`.
 
-        Beyond the result it needs memory for two times `rows_at_once` rows.
+        Beyond the result it needs memory for two times `rows_at_once` rows: by default 32, or more if rows are short.
         """
         channels_last = inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last)
         inputs = inputs if channels_last else inputs.contiguous()
         # a row is one stretch of memory in either format, so it is gathered as a vector
         rows = inputs.as_strided((len(inputs), inputs[0].numel()), (inputs[0].numel(), 1))
         weight, blend = self.weight.to(rows.dtype)[:, None], self.blend.to(rows.dtype)[:, None]
+        rows_at_once = rows_at_once or max(ROWS_AT_ONCE, NUMBERS_AT_ONCE // rows.shape[1])
         mixed = rows.new_empty((len(self), rows.shape[1]))
         for start in range(0, len(self), rows_at_once):
             part = slice(start, start + rows_at_once)

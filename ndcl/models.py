@@ -4,8 +4,10 @@ Two forwards happen in an NDCL step, the second on mixed rows. BatchNorm that is
 in the second one and leaves them as they are, so that mixed rows never shift what the network knows of real images.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -31,7 +33,7 @@ class SmallCnn(nn.Module):
         if len(input_shape) != 3 or min(input_shape[:2]) < 8:
             raise UserError(
                 f"model.backbone: 'small_cnn' needs images of at least 8 x 8, got inputs of shape {input_shape}; "
-                "use 'mlp'"
+                "use 'linear' or 'mlp'"
             )
         height, width, channels = input_shape
         self.num_features = 64 * (height // 8) * (width // 8)
@@ -43,14 +45,26 @@ class SmallCnn(nn.Module):
         return cast(Tensor, self.dropout(self.layers(inputs).flatten(1)))
 
 
+class Linear(nn.Module):
+    """The inputs themselves, flattened, so that the network is its linear head: [n, ...] -> [n, F]."""
+
+    def __init__(self, config: ModelConfig, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.num_features = math.prod(input_shape)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs [n, ...] as vectors."""
+        return cast(Tensor, self.dropout(inputs.flatten(1)))
+
+
 class Mlp(nn.Module):
     """Linear layers with ReLU and dropout between, none after the last: [n, ...] -> [n, mlp_width]."""
 
     def __init__(self, config: ModelConfig, input_shape: tuple[int, ...]) -> None:
         super().__init__()
         width = self.num_features = config.mlp_width
-        num_inputs = int(torch.tensor(input_shape).prod())
-        self.input = nn.Linear(num_inputs, width)
+        self.input = nn.Linear(math.prod(input_shape), width)
         self.hiddens = nn.ModuleList(nn.Linear(width, width) for _ in range(config.mlp_depth - 2))
         self.output = nn.Linear(width, width)
         self.dropout = nn.Dropout(config.dropout)
@@ -69,7 +83,9 @@ class TorchvisionResnet(nn.Module):
     def __init__(self, name: str, config: ModelConfig, input_shape: tuple[int, ...]) -> None:
         super().__init__()
         if len(input_shape) != 3:
-            raise UserError(f"model.backbone: '{name}' needs images, got inputs of shape {input_shape}; use 'mlp'")
+            raise UserError(
+                f"model.backbone: '{name}' needs images, got inputs of shape {input_shape}; use 'linear' or 'mlp'"
+            )
         import torchvision  # here, because importing it takes a second that small networks need not wait
 
         self.backbone = torchvision.models.get_model(name)
@@ -125,6 +141,7 @@ def _torchvision(name: str) -> Callable[[ModelConfig, tuple[int, ...]], nn.Modul
 
 BACKBONES: dict[str, Callable[[ModelConfig, tuple[int, ...]], nn.Module]] = {
     "small_cnn": SmallCnn,
+    "linear": Linear,
     "mlp": Mlp,
     "resnet18": _torchvision("resnet18"),
     "resnet50": _torchvision("resnet50"),
@@ -139,8 +156,7 @@ def build_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes
 
     Raises UserError for an unknown backbone, weights that cannot be had or do not fit, inputs of the wrong kind.
     """
-    if config.backbone not in BACKBONES:
-        raise UserError(f"model.backbone: {unknown_name('backbone', config.backbone, BACKBONES)}")
+    _require_known(config)
     if config.weights != "none" and config.backbone not in PRETRAINED:
         raise UserError(
             f"model.weights: '{config.backbone}' takes no weights; set none, or use {', '.join(PRETRAINED)}"
@@ -150,6 +166,21 @@ def build_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes
         features = BACKBONES[config.backbone](config, input_shape)
         network = Network(features, int(features.num_features), num_classes, config.freeze_batchnorm)  # type: ignore[arg-type]
     return network.to(memory_format=torch.channels_last)
+
+
+def require_fit(config: ModelConfig, input_shape: tuple[int, ...]) -> None:
+    """Raise UserError if there is no such backbone, or it does not take inputs of `input_shape`.
+
+    Costs no memory and reads no weights: a plan asks this for each of its models.
+    """
+    _require_known(config)
+    with torch.device("meta"):
+        BACKBONES[config.backbone](replace(config, weights="none"), input_shape)
+
+
+def _require_known(config: ModelConfig) -> None:
+    if config.backbone not in BACKBONES:
+        raise UserError(f"model.backbone: {unknown_name('backbone', config.backbone, BACKBONES)}")
 
 
 def _convolution(inputs: int, outputs: int) -> list[nn.Module]:

@@ -17,20 +17,20 @@ from torch import Tensor
 
 from ndcl import checkpoints
 from ndcl.algorithms import Loss, Sources, build_algorithm
-from ndcl.batch import Batch, Layout, to_device
+from ndcl.batch import Batch
 from ndcl.config import TrainConfig
+from ndcl.data.loader import Loader
 from ndcl.data.problem import Problem, build_problem
 from ndcl.data.sampler import DomainSampler
-from ndcl.data.transforms import augmentation_for, to_inputs
+from ndcl.data.transforms import delivered_shape
 from ndcl.errors import NonFiniteLossError, UserError
 from ndcl.evaluation import Accuracies, Evaluation, accuracies
+from ndcl.features import standardize
 from ndcl.models import build_network
+from ndcl.streams import DROPOUT, stream_seed
 
-EVALUATION_ROWS = 512
-"""Images in one forward of an evaluation."""
 STEPS_BETWEEN_CHECKS = 25
 """On a GPU the loss is looked at this often; each look waits for the device."""
-_AUGMENTATION, _DROPOUT = 1, 3  # streams of random numbers; the sampler and mixup have their own
 
 
 class Training:
@@ -45,7 +45,11 @@ class Training:
         self.sampler = DomainSampler(
             source_labels, config.batch_size, config.seed, config.resampling_ratio, num_classes=len(store.classes)
         )
-        self.network = build_network(config.model, store.input_shape, len(store.classes), config.seed).to(self.device)
+        self.loader = Loader(self.problem, self.sampler, config, self.device)
+        input_shape = delivered_shape(store, config.data.image_size)
+        self.network = build_network(config.model, input_shape, len(store.classes), config.seed).to(self.device)
+        if config.data.standardize:
+            standardize(self.network, self.problem)
         sources = Sources(frequencies=self.sampler.frequencies, batch_size=config.batch_size, seed=config.seed)
         self.algorithm = build_algorithm(config.algorithm, sources).to(self.device)
         self.optimizer = torch.optim.Adam(
@@ -54,7 +58,6 @@ class Training:
             weight_decay=config.optimizer.weight_decay,
             fused=True,
         )
-        self._augment = augmentation_for(store)
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
@@ -65,14 +68,15 @@ class Training:
 
         Raises NonFiniteLossError as soon as the loss is known to be NaN or infinite.
         """
-        while self.step < self.config.num_steps:
-            until = min(
-                self.config.num_steps, (self.step // self.config.evaluate_every + 1) * self.config.evaluate_every
-            )
-            losses = self._train_until(until)
-            evaluation = self._evaluate(losses)
-            self._keep_best(evaluation)
-            yield evaluation
+        try:
+            while self.step < self.config.num_steps:
+                interval = self.config.evaluate_every
+                losses = self._train_until(min(self.config.num_steps, (self.step // interval + 1) * interval))
+                evaluation = self._evaluate(losses)
+                self._keep_best(evaluation)
+                yield evaluation
+        finally:
+            self.loader.close()
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint folder, whole or not at all. `folder` must not exist yet."""
@@ -94,8 +98,8 @@ class Training:
         started, first = time.perf_counter(), self.step
         sums: dict[str, Tensor] = {}
         host_sums: dict[str, float] = {}
-        while self.step < step:
-            loss = self._take_step()
+        for batch in self.loader.batches(first, step):
+            loss = self._take_step(batch)
             for name, value in loss.terms.items():
                 sums[name] = sums[name] + value if name in sums else value
             for name, number in loss.host_terms.items():
@@ -108,10 +112,9 @@ class Training:
         means = {name: value / (step - first) for name, value in zip(sums, values, strict=True)}
         return means | {name: value / (step - first) for name, value in host_sums.items()}
 
-    def _take_step(self) -> Loss:
-        batch = self.batch(self.step)
+    def _take_step(self, batch: Batch) -> Loss:
         if self.network.has_dropout:
-            torch.manual_seed(stream_seed(self.config.seed, self.step, _DROPOUT))
+            torch.manual_seed(stream_seed(self.config.seed, self.step, DROPOUT))
         loss: Loss = self.algorithm(self.network, batch, self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
@@ -121,15 +124,7 @@ class Training:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step: `batch_size` rows of each source domain, in domain order."""
-        rows = self.sampler.rows(step)
-        indices = np.concatenate([train[r] for train, r in zip(self.problem.train, rows, strict=True)])
-        inputs = self.problem.store.inputs(indices)
-        if self.config.data.augment:
-            generator = torch.Generator().manual_seed(stream_seed(self.config.seed, step, _AUGMENTATION))
-            inputs = self._augment(inputs, generator)
-        labels = self.problem.store.labels[indices]
-        domains = np.repeat(np.arange(len(rows)), self.config.batch_size)
-        return Batch(inputs=to_inputs(_move(inputs, self.device)), layout=Layout.of(labels, domains, self.device))
+        return self.loader.batch(step)
 
     def _require_finite(self, total: Tensor) -> None:
         if not math.isfinite(float(total)):
@@ -165,10 +160,7 @@ class Training:
     def predict(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Predicted class [n] of the store's images `indices` [n], with the network as it is now."""
         self.network.eval()
-        guesses = []
-        for start in range(0, len(indices), EVALUATION_ROWS):
-            inputs = self.problem.store.inputs(indices[start : start + EVALUATION_ROWS])
-            guesses.append(self.network(to_inputs(_move(inputs, self.device))).argmax(dim=1))
+        guesses = [self.network(inputs).argmax(dim=1) for inputs in self.loader.evaluation_inputs(indices)]
         self.network.train()
         return torch.cat(guesses).cpu().numpy()
 
@@ -203,12 +195,3 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-def stream_seed(seed: int, step: int, stream: int) -> int:
-    """A 63-bit seed for one use of random numbers in one step."""
-    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _move(inputs: Tensor, device: torch.device) -> Tensor:
-    return to_device(inputs.numpy(), device)

@@ -1,67 +1,91 @@
-"""Data sets by name: the built-in ones, made on first use, and those imported into a data folder."""
+"""Data sets by name, path or URI: the built-in ones, made on first use, and those imported into a data folder."""
 
-import fcntl
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from ndcl.data import digits
-from ndcl.data.store import PARTIAL_PREFIX, Store, is_store
-from ndcl.errors import unknown_name
+from ndcl.data.locks import locked
+from ndcl.data.remote import is_uri, join, local_copy, remote_header
+from ndcl.data.store import Store, is_store
+from ndcl.errors import UserError, unknown_name
 
 DATASETS: dict[str, Callable[[Path], None]] = {"digits": digits.build}
 """Built-in data sets: name to what writes the store's folder."""
 _BUILT_IN_DOMAINS = {"digits": digits.DOMAINS}
+_DEFAULT_FOLDER = "~/.cache/ndcl"
 
 
 def open_dataset(name: str, folder: str | None = None) -> Store:
     """The data set `name` of the data folder; a built-in one is made first if it is not there.
 
-    Several processes may ask at once: one makes it, the others wait. Raises UserError for an unknown name, or if the
-    stored files are damaged or packages that a built-in set needs are missing.
+    `name` may also be the path or the URI of a store, and `folder` a URI (s3://, gs://, abfs://, file://): then the
+    store is copied to this node's cache, unless it is there already. Several processes may ask at once: one makes or
+    copies it, the others wait. Raises UserError for an unknown name, if the stored files are damaged or cannot be had,
+    or if packages that a built-in set needs are missing.
     """
-    root = data_folder(folder)
-    if not is_store(root / name):
+    place = _place(name, folder)
+    if isinstance(place, str):
+        return Store(local_copy(place, cache_folder()))
+    if not is_store(place) and not _is_path(name):
         if name not in DATASETS:
-            raise unknown_name(f"data set in {root}:", name, dataset_names(folder))
-        _build(root, name)
-    return Store(root / name)
+            raise unknown_name(f"data set in {place.parent}:", name, dataset_names(folder))
+        _build(place.parent, name)
+    return Store(place)
 
 
 def domains_of(name: str, folder: str | None = None) -> tuple[str, ...]:
-    """The domains of a data set, in order, without making it. Raises UserError as `open_dataset` does."""
+    """The domains of a data set, in order, without making or copying it. Raises UserError as `open_dataset` does."""
     if name in _BUILT_IN_DOMAINS:
         return _BUILT_IN_DOMAINS[name]
-    return open_dataset(name, folder).domains
+    place = _place(name, folder)
+    return remote_header(place).domains if isinstance(place, str) else open_dataset(name, folder).domains
 
 
 def dataset_names(folder: str | None = None) -> tuple[str, ...]:
-    """All names that `open_dataset` accepts: built-in ones and the data folder's, sorted."""
+    """All names of the local data folder that `open_dataset` accepts, built-in ones included, sorted."""
     root = data_folder(folder)
     stored = {path.name for path in root.glob("[!.]*") if is_store(path)}
     return tuple(sorted(stored | set(DATASETS)))
 
 
 def data_folder(folder: str | None = None) -> Path:
-    """Where data sets lie: `folder`, else the environment's NDCL_DATA, else ~/.cache/ndcl."""
-    return Path(folder or os.environ.get("NDCL_DATA") or "~/.cache/ndcl").expanduser()
+    """Where data sets lie: `folder`, else the environment's NDCL_DATA, else ~/.cache/ndcl.
+
+    Raises UserError if that is a URI, where data sets are read but not made.
+    """
+    chosen = _folder(folder)
+    if is_uri(chosen):
+        raise UserError(f"{chosen} is not a local folder; give one, and upload what is made there")
+    return Path(chosen).expanduser()
+
+
+def cache_folder() -> Path:
+    """Where copies of remote data sets lie: the environment's NDCL_CACHE, else ~/.cache/ndcl/remote."""
+    return Path(os.environ.get("NDCL_CACHE") or f"{_DEFAULT_FOLDER}/remote").expanduser()
+
+
+def _place(name: str, folder: str | None) -> Path | str:
+    """The path or URI of a data set's store."""
+    chosen = _folder(folder)
+    if is_uri(name):
+        return name
+    if _is_path(name):
+        return Path(name).expanduser()
+    if is_uri(chosen):
+        return Path(_DEFAULT_FOLDER).expanduser() / name if name in DATASETS else join(chosen, name)
+    return Path(chosen).expanduser() / name
+
+
+def _folder(folder: str | None) -> str:
+    return folder or os.environ.get("NDCL_DATA") or _DEFAULT_FOLDER
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.startswith(("~", "."))
 
 
 def _build(root: Path, name: str) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    with _locked(root / f".{name}.lock"):
-        if is_store(root / name):  # another process made it while this one waited
-            return
-        for leftover in root.glob(f"{PARTIAL_PREFIX}{name}-*"):  # of a killed process, since the lock is ours
-            shutil.rmtree(leftover, ignore_errors=True)
-        DATASETS[name](root / name)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the system releases it if the process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    with locked(root / f".{name}.lock"):
+        if not is_store(root / name):  # else another process made it while this one waited
+            DATASETS[name](root / name)

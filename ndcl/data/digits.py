@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ndcl.data.digit_styles import Floats, draw_print, draw_scan, draw_sign, draw_texture
 from ndcl.data.optional import optional_import
-from ndcl.data.store import write_store
+from ndcl.data.writer import write_store
 
 DOMAINS = ("scan", "texture", "print", "sign")
 CLASSES = tuple("0123456789")

@@ -1,81 +1,95 @@
-"""A data set on disk: one Arrow IPC file, memory-mapped, so that all trials of a machine share its pages.
+"""A data set on disk, opened for reading: memory-mapped, so that all trials of a machine share its pages.
 
-Legend: n images, H x W pixels, F features. Columns: `input` (raw uint8 pixels, channels last, or float32 features),
-`label`, `domain` and, if known, `path`. The schema metadata describe the whole (see `Header`).
+Legend: n images of H x W pixels, F features. The files' form is told in `ndcl.data.store_format`.
 """
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ndcl.data.store_format import (
+    FILE_NAME,
+    Header,
+    content_digest,
+    damaged,
+    read_header,
+    read_notes,
+    rows_of,
+    shard_name,
+)
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
-FILE_NAME = "data.arrow"
-PARTIAL_PREFIX = ".partial-"
-_FORMAT = 1
-_METADATA_KEY = b"ndcl"
-
-Kind = Literal["images", "vectors"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What the schema metadata say of a store."""
-
-    name: str
-    classes: tuple[str, ...]
-    domains: tuple[str, ...]
-    kind: Kind
-    shape: tuple[int, ...]
-    """Of one input: (H, W, 3) for images, (F,) for vectors."""
-    digest: str
-    """SHA-256 of the content, see `content_digest`."""
-    format: int = _FORMAT
 
 
 class Store:
     """A data set opened for reading. Nothing is copied to memory but labels and domains."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UserError if `folder` holds no whole data set."""
-        table = _mapped_table(folder)
-        header = _read_header(table.schema, folder)
+        """Open the index alone; inputs are mapped when first asked for.
+
+        Raises UserError if `folder` holds no data set, or one with files that are missing or cut off.
+        """
+        self._index = _mapped(folder, FILE_NAME)
+        self.header = read_header(self._index.schema, folder)
+        _require_whole(folder, self.header)
         self.folder = folder
-        self.name = header.name
-        self.classes = header.classes
-        self.domains = header.domains
-        self.kind = header.kind
-        self.input_shape = header.shape
-        self.digest = header.digest
-        self.labels: NDArray[np.int64] = table["label"].to_numpy().astype(np.int64)
-        self.domain_ids: NDArray[np.int64] = table["domain"].to_numpy().astype(np.int64)
-        self._inputs = _input_view(table, header)
+        self.name = self.header.name
+        self.classes = self.header.classes
+        self.domains = self.header.domains
+        self.kind = self.header.kind
+        self.dtype = self.header.dtype
+        self.input_shape = self.header.shape
+        """Of one of `inputs`."""
+        self.digest = self.header.digest
+        table = self._index.read_all()
+        self.labels = _ids(table["label"])
+        self.domain_ids = _ids(table["domain"])
+        self._inputs = _Inputs(folder, self.header, len(table))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
-        """Pickled by its folder: another process maps the same file."""
+        """Pickled by its folder: another process maps the same files."""
         return Store, (self.folder,)
 
     def inputs(self, indices: NDArray[np.int64]) -> "torch.Tensor":
-        """The inputs at `indices` [m]: uint8 [m, H, W, 3] for images, float32 [m, F] for vectors."""
+        """The inputs at `indices` [m]: uint8 [m, H, W, 3] for images, float32 [m, F] for vectors.
+
+        Encoded images are decoded and, where they have another size, resized to `input_shape`.
+        """
         import torch  # slow to import, and not needed to plan or to count
 
-        return torch.from_numpy(self._inputs[indices])
+        if self.kind == "encoded":
+            from ndcl.data.decoding import decode_to
+
+            return decode_to(self, indices, (self.input_shape[0], self.input_shape[1]))
+        rows = self._inputs.gather(indices)
+        return torch.from_numpy(rows.astype(np.float32, copy=False) if self.kind == "vectors" else rows)
+
+    def encoded(self, index: int) -> bytes:
+        """The file of one encoded image, JPEG or PNG."""
+        assert self.kind == "encoded", self.kind
+        return bytes(self._inputs.row(index))
+
+    @cached_property
+    def notes(self) -> dict[str, Any]:
+        """What the maker of the data set noted about it, such as the images it skipped."""
+        return read_notes(self._index.schema)
+
+    def paths(self) -> list[str] | None:
+        """Where each input came from, if that is known."""
+        if "path" not in self._index.schema.names:
+            return None
+        paths: list[str] = self._index.read_all()["path"].to_pylist()
+        return paths
 
     def available(self) -> NDArray[np.int64]:
         """Number of images of each domain and class, [D, K]."""
@@ -83,59 +97,11 @@ class Store:
         cells = np.bincount(self.domain_ids * num_classes + self.labels, minlength=num_domains * num_classes)
         return cells.reshape(num_domains, num_classes)
 
-
-def write_store(
-    folder: Path,
-    *,
-    name: str,
-    classes: Sequence[str],
-    domains: Sequence[str],
-    inputs: NDArray[np.uint8] | NDArray[np.float32],
-    labels: NDArray[np.int64],
-    domain_ids: NDArray[np.int64],
-    paths: Sequence[str] | None = None,
-) -> None:
-    """Write `inputs` (uint8 [n, H, W, 3] or float32 [n, F]) as a store that appears whole or not at all.
-
-    A killed writer leaves a folder whose name starts with `.partial-`, which nothing takes for a data set. Raises
-    UserError if `folder` exists.
-    """
-    if folder.exists():
-        raise UserError(f"{folder} exists already; delete it first, or choose another name")
-    digest = content_digest(inputs, labels, domain_ids, classes, domains)
-    kind: Kind = "images" if inputs.dtype == np.uint8 else "vectors"
-    header = Header(
-        name=name,
-        classes=tuple(classes),
-        domains=tuple(domains),
-        kind=kind,
-        shape=inputs.shape[1:],
-        digest=digest,
-    )
-    batch = _record_batch(header, inputs, labels, domain_ids, paths)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{folder.name}-", dir=folder.parent))
-    try:
-        _write_file(partial / FILE_NAME, batch)
-        partial.chmod(0o755)  # mkdtemp makes it private, but data sets are shared
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def content_digest(
-    inputs: NDArray[Any],
-    labels: NDArray[np.int64],
-    domain_ids: NDArray[np.int64],
-    classes: Sequence[str],
-    domains: Sequence[str],
-) -> str:
-    """SHA-256 over names, labels, domains and inputs; equal content gives an equal digest, whatever the file's form."""
-    digest = hashlib.sha256(json.dumps([list(classes), list(domains), list(inputs.shape[1:])]).encode())
-    for array in (labels.astype("<i8"), domain_ids.astype("<i8"), inputs):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    def verify(self) -> None:
+        """Read everything and compare with the digest. Raises UserError if a byte differs."""
+        assert self.header.format > 1, "format 1 has a digest of another kind"
+        if content_digest(self.header, self._inputs.chunks(), self.labels, self.domain_ids) != self.digest:
+            raise damaged(self.folder, "its content does not have the digest it was written with")
 
 
 def is_store(folder: Path) -> bool:
@@ -143,68 +109,83 @@ def is_store(folder: Path) -> bool:
     return (folder / FILE_NAME).is_file()
 
 
-def _record_batch(
-    header: Header,
-    inputs: NDArray[Any],
-    labels: NDArray[np.int64],
-    domain_ids: NDArray[np.int64],
-    paths: Sequence[str] | None,
-) -> pa.RecordBatch:
-    columns = {
-        "input": _input_column(np.ascontiguousarray(inputs)),
-        "label": pa.array(labels, pa.int32()),
-        "domain": pa.array(domain_ids, pa.int32()),
-    }
-    if paths is not None:
-        columns["path"] = pa.array(paths, pa.string())
-    batch = pa.RecordBatch.from_pydict(columns)
-    return batch.replace_schema_metadata({_METADATA_KEY: json.dumps(asdict(header)).encode()})
+class _Inputs:
+    """The inputs of a store: chunks (record batches) of shards that are mapped when first used."""
+
+    def __init__(self, folder: Path, header: Header, num_rows: int) -> None:
+        self._folder, self._header = folder, header
+        rows = [rows for rows, _ in header.shards] or [num_rows]
+        self._names = [shard_name(number) for number in range(len(header.shards))] or [FILE_NAME]
+        self._first_rows = np.concatenate([[0], np.cumsum(rows)])
+        """Row at which each shard begins, and their number."""
+        self._shards: dict[int, tuple[NDArray[np.int64], list[Any]]] = {}
+
+    def gather(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """Copies of the rows at `indices` [m], for arrays: [m, *shape]."""
+        shards, chunks, rows = self._locate(indices)
+        places = shards * (1 + chunks.max(initial=0)) + chunks
+        if len(places) and (places == places[0]).all():
+            return np.asarray(self._chunk(shards[0], chunks[0])[rows])
+        gathered = np.empty((len(indices), *self._header.shape), self._header.dtype)
+        for place in np.unique(places):
+            members = np.flatnonzero(places == place)
+            gathered[members] = self._chunk(shards[members[0]], chunks[members[0]])[rows[members]]
+        return gathered
+
+    def row(self, index: int) -> Any:
+        """A view of one row."""
+        shards, chunks, rows = self._locate(np.array([index]))
+        return self._chunk(shards[0], chunks[0])[int(rows[0])]
+
+    def chunks(self) -> Iterator[Iterable[Any]]:
+        """All chunks in order."""
+        for number in range(len(self._names)):
+            yield from self._shard(number)[1]
+
+    def _locate(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Shard, chunk within it and row within that, [m] each."""
+        shards = np.searchsorted(self._first_rows, indices, side="right") - 1
+        rows = indices - self._first_rows[shards]
+        chunks = np.empty_like(rows)
+        for number in np.unique(shards):
+            members = shards == number
+            first_rows = self._shard(number)[0]
+            chunks[members] = np.searchsorted(first_rows, rows[members], side="right") - 1
+            rows[members] -= first_rows[chunks[members]]
+        return shards, chunks, rows
+
+    def _chunk(self, shard: int, chunk: int) -> Any:
+        return self._shard(shard)[1][chunk]
+
+    def _shard(self, number: int) -> tuple[NDArray[np.int64], list[Any]]:
+        """First row of each chunk, and the chunks."""
+        if number not in self._shards:
+            columns = _mapped(self._folder, self._names[number]).read_all()["input"].chunks
+            first_rows = np.cumsum([0, *map(len, columns)], dtype=np.int64)[:-1]
+            self._shards[number] = first_rows, [rows_of(column, self._header) for column in columns]
+        return self._shards[number]
 
 
-def _input_column(inputs: NDArray[Any]) -> pa.Array:
-    """Fixed-size items over the array's own memory: uint8 images as binary, float32 vectors as lists."""
-    size = int(np.prod(inputs.shape[1:]))
-    if inputs.dtype == np.uint8:
-        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), len(inputs), [None, pa.py_buffer(inputs)])
-    assert inputs.dtype == np.float32, inputs.dtype
-    return pa.FixedSizeListArray.from_arrays(pa.array(inputs.reshape(-1)), size)
-
-
-def _write_file(path: Path, batch: pa.RecordBatch) -> None:
-    with path.open("wb") as file:
-        with pa.ipc.new_file(file, batch.schema) as writer:
-            writer.write_batch(batch)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _mapped_table(folder: Path) -> pa.Table:
-    path = folder / FILE_NAME
+def _mapped(folder: Path, file_name: str) -> Any:
+    """An Arrow file, mapped; only its end is read."""
+    path = folder / file_name
     if not path.is_file():
-        raise UserError(f"{folder} holds no data set ({FILE_NAME} is missing); import one, or give another folder")
+        raise UserError(f"{folder} holds no data set ({file_name} is missing); import one, or give another folder")
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(path)))
     except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(folder, str(error).splitlines()[0]) from None
+        raise damaged(folder, str(error).splitlines()[0]) from None
 
 
-def _read_header(schema: pa.Schema, folder: Path) -> Header:
-    values: dict[str, Any] = json.loads((schema.metadata or {}).get(_METADATA_KEY, b"{}"))
-    if values.get("format") != _FORMAT:
-        raise _damaged(folder, f"its format is {values.get('format')}, this version reads {_FORMAT}")
-    for key in ("classes", "domains", "shape"):
-        values[key] = tuple(values[key])
-    return Header(**values)
+def _ids(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """An int32 column. Not by `to_numpy`, which imports pandas: a second, where opening takes a millisecond."""
+    parts = [np.frombuffer(part.buffers()[1], np.int32, len(part), 4 * part.offset) for part in column.chunks]
+    return np.concatenate(parts).astype(np.int64)
 
 
-def _damaged(folder: Path, reason: str) -> UserError:
-    return UserError(f"the data set in {folder} cannot be read ({reason}); delete that folder and make it again")
-
-
-def _input_view(table: pa.Table, header: Header) -> NDArray[Any]:
-    """The inputs as a read-only array [n, *shape] over the memory-map."""
-    column = table["input"].chunk(0)  # `write_store` makes a single one
-    is_image = header.kind == "images"
-    buffer = (column if is_image else column.flatten()).buffers()[1]
-    count = len(table) * int(np.prod(header.shape))
-    return np.frombuffer(buffer, np.uint8 if is_image else np.float32, count).reshape(-1, *header.shape)
+def _require_whole(folder: Path, header: Header) -> None:
+    for number, (_, num_bytes) in enumerate(header.shards):
+        path = folder / shard_name(number)
+        found = path.stat().st_size if path.is_file() else 0
+        if found != num_bytes:
+            raise damaged(folder, f"{path.name} has {found} of {num_bytes} bytes")

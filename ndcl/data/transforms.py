@@ -1,5 +1,6 @@
 """Random changes of training images, and the numbers that a network is given. Both work on whole batches.
 
+Photographs are augmented by `ndcl.data.transforms_photo` instead.
 Legend: m images of H x W pixels, channels last until `to_inputs`.
 """
 
@@ -17,12 +18,31 @@ MAX_SHIFT = 2
 """Pixels that a digit may be moved in each direction."""
 IMAGENET_SIZE = 64
 """Images of at least this height are normalised as ImageNet's, since networks pretrained on it are used for them."""
+LARGEST_SIZE = 224
+"""Larger images are reduced to this height and width unless another size is asked for, as the field does."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+def delivered_shape(store: Store, image_size: int | None) -> tuple[int, ...]:
+    """Shape of one input as a network is given it, channels last: (H, W, 3), or (F,) for vectors."""
+    if store.kind == "vectors":
+        return store.input_shape
+    if image_size is not None:
+        return (image_size, image_size, 3)
+    height, width, channels = store.input_shape
+    return (min(height, LARGEST_SIZE), min(width, LARGEST_SIZE), channels)
+
+
+def holds_photos(store: Store) -> bool:
+    """Whether the inputs are photographs, to be augmented as such, rather than small images or vectors."""
+    if store.kind == "vectors":
+        return False
+    return store.kind == "encoded" or min(store.input_shape[:2]) >= IMAGENET_SIZE
+
+
 def augmentation_for(store: Store) -> Augmentation:
-    """The augmentation of a data set's kind: digits have their own, vectors none, other images a horizontal flip."""
+    """The augmentation of small images and vectors: digits have their own, vectors none, other images are mirrored."""
     if store.kind == "vectors":
         return unchanged
     return augment_digits if store.name == "digits" else flip_horizontally
@@ -36,11 +56,16 @@ def to_inputs(x: Tensor) -> Tensor:
     """
     if x.dtype != torch.uint8:
         return x
-    values = _channels_first(x)
     if x.shape[1] < IMAGENET_SIZE:
-        return values.sub_(127.5).div_(127.5)
+        return _channels_first(x).sub_(127.5).div_(127.5)
     mean, std = _imagenet(x.device)
-    return values.sub_(mean).div_(std)
+    if x.device.type != "cpu":
+        return _channels_first(x).sub_(mean).div_(std)
+    # Image by image, colour by colour: what is done to an image stays in the cache.
+    values = torch.empty(x.permute(0, 3, 1, 2).shape, memory_format=torch.channels_last)
+    for image, value in zip(x.permute(0, 3, 1, 2), values, strict=True):
+        value.copy_(image.contiguous().float().sub_(mean).div_(std))
+    return values
 
 
 @cache

@@ -1,6 +1,7 @@
 """The count tables that the authors released, read from the package (ndcl/protocols/<data set>/<setting>.json)."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -64,6 +65,13 @@ def _plain(name: str) -> str:
     return _ALSO_CALLED.get(plain, plain)
 
 
+def _table_name(dataset: str) -> str:
+    """The released data set that a name stands for, also with words after it: `pacs_resnet50` is PACS in features."""
+    words = re.split(r"[-_. ]+", dataset)
+    leading = [_plain("".join(words[:end])) for end in range(len(words), 0, -1)]
+    return next((name for name in leading if name in DATASET_NAMES), _plain(dataset))
+
+
 def _match(where: str, kind: str, own: Sequence[str], names: Sequence[str], aliases: dict[str, str]) -> dict[str, str]:
     """The table's name of each of the data set's own; both sides must have the same ones."""
     known = {**aliases, **{_plain(name): name for name in names}}
@@ -88,11 +96,13 @@ def _listed(names: Sequence[str], most: int = 20) -> str:
 
 @cache
 def _read(setting: str, dataset: str) -> dict[str, Any]:
-    folder = files("ndcl") / "protocols" / _plain(dataset)
-    if _plain(dataset) not in DATASET_NAMES:
+    name = _table_name(dataset)
+    folder = files("ndcl") / "protocols" / name
+    if name not in DATASET_NAMES:
         raise UserError(
             f"imbalance.setting: no table was released for the data set '{dataset}', only for "
-            f"{', '.join(DATASET_NAMES)}; use long_tail or a generator"
+            f"{', '.join(DATASET_NAMES)}; use long_tail or a generator, or a name that starts with theirs, such as "
+            "pacs_features"
         )
     path = folder / f"{setting}.json"
     if not path.is_file():

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,6 +13,7 @@ from harness.plan import Plan, difference, extends, make_plan
 from harness.space import defaults
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError, unknown_name
+from tests.ndcl.made_store import make_store
 
 DOMAINS = {"digits": ("scan", "texture", "print", "sign"), "pacs": ("art", "photo")}
 RATE = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True, "default": 1e-3}
@@ -317,7 +319,12 @@ def test_shipped_search_spaces_are_valid_and_introduced(path):
     opening = path.read_text().split("\n\n")[0]
     assert all(f"# {word}:" in opening for word in ("Command", "Time", "Result"))
     assert f"ndcl sweep search_spaces/{path.name}" in opening
-    plan = make_plan(load_sweep(path), Path("results"), domains=domains, check=lambda config: None)
+    plan = make_plan(
+        load_sweep(path),
+        Path("results"),
+        domains=lambda *_: ("art", "photo", "scan", "sign"),
+        check=lambda config: None,
+    )
     assert plan.name == path.stem
 
 
@@ -335,6 +342,35 @@ def test_digits_is_fair_and_starts_from_the_defaults():
         )
         assert defaults(ndcl.space).keys() == ndcl.space.keys()
     assert study_of(plan, "erm", "sign").space != study_of(plan, "erm", "scan").space
+
+
+@pytest.mark.parametrize("backbone", ["linear", "mlp"])
+def test_features_runs_on_any_feature_set(tmp_path: Path, backbone: str) -> None:
+    make_store(tmp_path / "mine", np.full((3, 3), 7), shape=(5,))
+    settings = ["data.name=mine", "name=mine", f"data.folder={tmp_path}", f"train.model.backbone={backbone}"]
+    plan = make_plan(load_sweep(SEARCH_SPACES / "features.yaml", settings), tmp_path)
+    assert [s.key.target for s in plan.studies if s.key.algorithm == "erm"] == ["art", "photo", "sketch"]
+    ndcl = study_of(plan, "ndcl", "art")
+    assert study_of(plan, "erm", "art").space.items() <= ndcl.space.items()
+    assert ndcl.base["model"]["backbone"] == backbone
+    assert defaults(ndcl.space).keys() == ndcl.space.keys()
+
+
+@pytest.mark.parametrize(
+    ("shape", "setting", "words"),
+    [
+        ((5,), "train.model.backbone=resnet50", "'resnet50' needs images, got inputs of shape .5,.; use 'linear'"),
+        ((5,), "train.model.backbone=liner", "did you mean 'linear'"),
+        ((12, 12, 3), "data.standardize=true", "mine holds images"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused_before_anything_runs(
+    tmp_path: Path, shape: tuple[int, ...], setting: str, words: str
+) -> None:
+    make_store(tmp_path / "mine", np.full((3, 3), 7), shape=shape)
+    settings = ["data.name=mine", f"data.folder={tmp_path}", setting]
+    with pytest.raises(UserError, match=words):
+        make_plan(load_sweep(SEARCH_SPACES / "features.yaml", settings), tmp_path)
 
 
 # Dotted keys

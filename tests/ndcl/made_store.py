@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ndcl.data.store import Store, write_store
+from ndcl.data.store import Store
+from ndcl.data.writer import write_store
 
 CLASSES = ("bird", "car", "dog")
 DOMAINS = ("art", "photo", "sketch")

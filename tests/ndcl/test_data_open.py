@@ -25,12 +25,12 @@ print(open_dataset("digits", sys.argv[1]).digest)
 """
 
 HANG = """
-import sys, time, ndcl.data, ndcl.data.store as store
+import sys, time, ndcl.data, ndcl.data.writer as writer
 def hang(path, batch):
     path.write_bytes(b"half a file")
     print("writing", flush=True)
     time.sleep(600)
-store._write_file = hang
+writer.write_file = hang
 ndcl.data.open_dataset("digits", sys.argv[1])
 """
 
@@ -70,6 +70,16 @@ def test_a_set_that_exists_is_not_made_again(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setitem(DATASETS, "digits", fail)
     assert len(open_dataset("digits", str(tmp_path))) == COUNTS.sum()
+
+
+def test_a_store_may_be_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_store(tmp_path / "sets" / "office", COUNTS)
+    assert open_dataset(str(made.folder)).digest == made.digest
+    monkeypatch.chdir(tmp_path)
+    assert open_dataset("./sets/office").digest == open_dataset("sets/office").digest == made.digest
+    assert domains_of("sets/office") == DOMAINS
+    with pytest.raises(UserError, match=r"sets/ofice holds no data set .*; import one, or give another folder"):
+        open_dataset("sets/ofice")
 
 
 def test_an_unknown_name_lists_the_valid_ones(tmp_path: Path) -> None:

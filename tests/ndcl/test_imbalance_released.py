@@ -58,6 +58,20 @@ def test_a_domain_may_be_called_by_its_code() -> None:
     assert np.array_equal(got.counts, released_table("duality", "domainnet", domains, classes, "infograph").counts)
 
 
+@pytest.mark.parametrize("name", ["pacs_resnet50", "PACS-dino", "pacs.features", "pacs"])
+def test_features_of_a_data_set_use_its_tables(name: str) -> None:
+    domains, classes = names("pacs")
+    got = released_table("cross", name, domains, classes, domains[0])
+    assert np.array_equal(got.counts, released_table("cross", "pacs", domains, classes, domains[0]).counts)
+
+
+def test_a_name_of_several_words_and_one_that_merely_begins_alike() -> None:
+    domains, classes = names("officehome")
+    assert released_table("cross", "office_home_clip", domains, classes, domains[0]).validation == 5
+    with pytest.raises(UserError, match=r"no table was released for the data set 'pacsy', .* such as pacs_features"):
+        released_table("cross", "pacsy", domains, classes, domains[0])
+
+
 def test_vlcs_folders_of_other_collections_are_known() -> None:
     _, classes = names("vlcs")
     got = released_table("duality", "VLCS", ["Caltech101", "LabelMe", "SUN09", "VOC2007"], classes, "VOC2007")

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 
 from ndcl.config import ModelConfig
 from ndcl.errors import UserError
-from ndcl.models import BACKBONES, PRETRAINED, build_network
+from ndcl.models import BACKBONES, PRETRAINED, build_network, require_fit
 
-SHAPES = {"small_cnn": (28, 28, 3), "mlp": (12,), "resnet18": (64, 64, 3), "resnet50": (64, 64, 3)}
+SHAPES = {"small_cnn": (28, 28, 3), "linear": (12,), "mlp": (12,), "resnet18": (64, 64, 3), "resnet50": (64, 64, 3)}
 
 
 def inputs_for(name: str, rows: int = 4) -> torch.Tensor:
@@ -49,6 +49,25 @@ def test_building_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     network_for("mlp")
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_whether_a_backbone_fits_is_known_without_weights(name: str) -> None:
+    before = torch.get_rng_state()
+    require_fit(ModelConfig(backbone=name, weights="/nowhere.pt"), SHAPES[name])
+    assert torch.equal(before, torch.get_rng_state())
+    if len(SHAPES[name]) == 3:
+        with pytest.raises(UserError, match=rf"'{name}' needs images.* use 'linear' or 'mlp'"):
+            require_fit(ModelConfig(backbone=name), (12,))
+
+
+def test_a_linear_network_is_its_head_alone() -> None:
+    network = network_for("linear")
+    inputs = inputs_for("linear")
+    assert torch.equal(network[0](inputs), inputs)
+    assert [tuple(p.shape) for p in network.parameters()] == [(6, 12), (6,)]
+    images = build_network(ModelConfig(backbone="linear"), (4, 5, 3), 6, seed=0)
+    assert images(torch.zeros(2, 3, 4, 5)).shape == (2, 6)
 
 
 def test_quirk_22_frozen_batchnorm_stays_as_it_was_and_still_learns_its_scale() -> None:

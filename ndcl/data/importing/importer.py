@@ -1,0 +1,199 @@
+"""From a source to a store: every image looked at, converted on all cores, and what is odd listed."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ndcl.data import DATASETS
+from ndcl.data.importing.conversion import Converted
+from ndcl.data.importing.duplicates import Duplicate, DuplicateFinder
+from ndcl.data.importing.images import DEFAULT_SIZE, Conversion, Fit, Format
+from ndcl.data.importing.pool import converted, passed_on, usable_cores
+from ndcl.data.importing.source import Source
+from ndcl.data.store_format import Kind
+from ndcl.data.writer import StoreWriter
+from ndcl.errors import UserError
+
+MAX_NOTED_DUPLICATES = 1000
+"""Groups of equal images that are kept with the data set, which is to open quickly."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """How an import is done."""
+
+    size: int | None = None
+    """Height and width of stored images; default: 256 for image files, as they are for arrays."""
+    fit: Fit = "stretch"
+    """How an image that is not square comes to that size; see Conversion."""
+    format: Format = "raw"
+    """`raw` pixels or `jpeg`."""
+    skip_corrupt: bool = False
+    """Leave out what can't be imported, and keep the list with the data set."""
+    jobs: int | None = None
+    """Processes; default: one a core."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not 8 <= self.size <= 4096:
+            raise UserError(f"size: {self.size} is out of range; it must be from 8 to 4096 pixels")
+        if self.jobs is not None and self.jobs < 1:
+            raise UserError(f"jobs: {self.jobs} is out of range; it must be at least 1")
+
+
+class BadImagesError(UserError):
+    """Some items can't be imported: `bad` holds (path, reason) of each."""
+
+    def __init__(self, bad: Sequence[tuple[str, str]], total: int) -> None:
+        self.bad = tuple(bad)
+        path, reason = self.bad[0]
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        super().__init__(
+            f"{len(bad)} of {total} images can't be imported: {path} {reason}{more}; mend or remove them, or leave "
+            "them out with --skip-corrupt"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import has made."""
+
+    folder: Path
+    num_inputs: int
+    skipped: tuple[tuple[str, str], ...]
+    """(path, reason) of what was left out."""
+    duplicates: tuple[Duplicate, ...]
+
+
+def import_dataset(
+    source: Source,
+    folder: Path,
+    name: str,
+    options: ImportOptions,
+    *,
+    origin: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Imported:
+    """Write `source` as the data set `name` in the data folder `folder`; it appears whole or not at all.
+
+    `progress` is told the inputs done and their total. Starts processes: a script that calls this needs the usual
+    `if __name__ == "__main__":`. Raises BadImagesError after all images were looked at, and UserError for a name that
+    is taken, options that do not suit the source, or a disk that is too small.
+    """
+    _check_name(name, folder)
+    conversion = _conversion(source, options)
+    kind, shape = _form(source, conversion)
+    _check_space(folder, kind, shape, source)
+    bad: list[tuple[str, str]] = []
+    finder = DuplicateFinder()
+    done = 0
+    with StoreWriter(
+        folder / name,
+        name=name,
+        classes=source.classes,
+        domains=source.domains,
+        kind=kind,
+        shape=shape,
+        dtype=source.dtype,
+    ) as writer:
+        for part in _parts(source, conversion, options):
+            done += len(part.items)
+            bad += [(item.path, fault) for item, fault in zip(part.items, part.faults, strict=True) if fault]
+            if not bad or options.skip_corrupt:  # else nothing will be kept, but all that is bad is looked for
+                _append(writer, finder, part)
+            progress(done, len(source))
+        if bad and (not options.skip_corrupt or len(bad) == done):
+            raise BadImagesError(bad, done)
+        duplicates = finder.find()
+        writer.notes.update(_notes(origin, conversion, bad, duplicates))
+    return Imported(folder=folder / name, num_inputs=done - len(bad), skipped=tuple(bad), duplicates=tuple(duplicates))
+
+
+def _check_name(name: str, folder: Path) -> None:
+    if not _NAME.fullmatch(name):
+        raise UserError(f"name: '{name}' must be letters, digits, dots, hyphens and underscores, as a folder's name")
+    if name in DATASETS:
+        raise UserError(f"name: '{name}' is a built-in data set; choose another name")
+    if (folder / name).exists():
+        raise UserError(f"{folder / name} exists already; delete it first, or choose another --name")
+
+
+def _conversion(source: Source, options: ImportOptions) -> Conversion:
+    """Raises UserError for options that the source has no use for."""
+    if source.kind == "vectors":
+        for key in ("size", "fit", "format"):
+            if getattr(options, key) != getattr(ImportOptions(), key):
+                raise UserError(f"{key}: feature vectors are stored as they are; leave --{key} out")
+    size = options.size or (DEFAULT_SIZE if source.kind == "images" else None)
+    return Conversion(size=size, fit=options.fit, format=options.format)
+
+
+def _form(source: Source, conversion: Conversion) -> tuple[Kind, tuple[int, ...]]:
+    """Kind and input shape of the store."""
+    if source.kind == "vectors":
+        assert source.shape is not None
+        return "vectors", source.shape
+    shape = (conversion.size, conversion.size, 3) if conversion.size else source.shape
+    assert shape is not None
+    return "raw" if conversion.format == "raw" else "encoded", shape
+
+
+def _check_space(folder: Path, kind: str, shape: tuple[int, ...], source: Source) -> None:
+    """Refuse what can't fit before hours are spent on it. The size of JPEGs is not known beforehand."""
+    if kind == "encoded":
+        return
+    needed = len(source) * int(np.prod(shape)) * np.dtype(source.dtype).itemsize
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: the data set needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; give another "
+            "--folder, a smaller --size, or --format jpeg (about a tenth)"
+        )
+
+
+def _parts(source: Source, conversion: Conversion, options: ImportOptions) -> Iterator[Converted]:
+    is_done = source.kind == "vectors" or (
+        source.kind == "pixels" and conversion.format == "raw" and options.size in (None, *_square(source.shape))
+    )
+    if is_done:
+        return passed_on(source.items())
+    return converted(source.items(), conversion, options.jobs or usable_cores())
+
+
+def _square(shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The side of a square shape, as the only member."""
+    return shape[:1] if shape and shape[0] == shape[1] else ()
+
+
+def _append(writer: StoreWriter, finder: DuplicateFinder, part: Converted) -> None:
+    good = [index for index, fault in enumerate(part.faults) if not fault]
+    items = [part.items[index] for index in good]
+    inputs: list[Any] = [part.inputs[index] for index in good]
+    if not good:
+        return
+    rows = inputs if isinstance(inputs[0], bytes) else np.stack(inputs)
+    writer.append(rows, [item.label for item in items], [item.domain for item in items], [item.path for item in items])
+    finder.add(items, [part.digests[index] for index in good])
+
+
+def _notes(
+    origin: str, conversion: Conversion, bad: Sequence[tuple[str, str]], duplicates: Sequence[Duplicate]
+) -> dict[str, Any]:
+    """What is kept with the data set."""
+    return {
+        "source": origin,
+        "conversion": asdict(conversion),
+        "skipped": [{"path": path, "reason": reason} for path, reason in bad],
+        "duplicates": {
+            "groups": len(duplicates),
+            "by_kind": dict(Counter(kind for group in duplicates for kind in group.kinds)),
+            "listed": [{"paths": group.paths, "differ_in": group.kinds} for group in duplicates[:MAX_NOTED_DUPLICATES]],
+        },
+    }
