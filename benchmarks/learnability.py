@@ -3,9 +3,9 @@
     python benchmarks/learnability.py [--seeds 5] [--steps 300] [--processes 2]
 
 Long tail 65, 42, 20, 9, 5, 2, 1, 1, 1, 1 images per source domain (the class order is drawn by the seed), 32 rows a
-domain in a batch, Adam at 3e-3, NDCL without class weights and otherwise at its defaults. The last checkpoint counts:
-nothing is selected. Prints a Markdown table with 95 % bootstrap intervals over the (target, seed) pairs.
-Takes about 7 minutes on 2 cores.
+domain in a batch, Adam at 3e-3, NDCL without class weights and otherwise at its defaults. Every 25 steps is a
+checkpoint; as in the release the one that is best on source-domain validation images counts (15 a class and domain).
+Prints a Markdown table with 95 % bootstrap intervals over the (target, seed) pairs. Takes about 6 minutes on 2 cores.
 """
 
 import argparse
@@ -38,7 +38,7 @@ Job = tuple[str, str, int, int]
 
 
 def run(job: Job) -> list[float]:
-    """Accuracies of the last checkpoint on the target domain, in points."""
+    """Accuracies of the selected checkpoint on the target domain, in points."""
     torch.set_num_threads(1)
     algorithm, target, seed, steps = job
     config = TrainConfig.from_dict(
@@ -49,13 +49,13 @@ def run(job: Job) -> list[float]:
             "optimizer": {"learning_rate": 3e-3},
             "batch_size": 32,
             "num_steps": steps,
-            "evaluate_every": steps,
+            "evaluate_every": 25,
             "seed": seed,
             "device": "cpu",
         }
     )
-    *_, last = train(config)
-    return [100 * (getattr(last.target, name) or 0.0) for name in MEASURES]
+    selected = max(train(config), key=lambda evaluation: evaluation.validation_accuracy)  # the first maximum
+    return [100 * (getattr(selected.target, name) or 0.0) for name in MEASURES]
 
 
 def interval(values: NDArray[np.float64]) -> str:

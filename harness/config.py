@@ -1,6 +1,5 @@
 """What a user writes: a sweep in one YAML file, read once, checked strictly. `docs/search_space.md` is its guide."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Private
 from harness.dotted import flat
 from harness.space import Space
 from harness.strict import StrictModel, first_error
+from harness.yaml_files import parse_yaml, read_yaml
 from ndcl.config import ImbalanceConfig
 from ndcl.errors import UserError
 from ndcl.strict import from_dict
@@ -187,7 +187,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
 
     Raises UserError for every mistake: one line with the file, the key, what is wrong and the remedy.
     """
-    values = _read(path)
+    values = read_yaml(path)
     for text in overrides:
         _set(values, text)
     try:
@@ -196,36 +196,6 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
         raise UserError(f"{path}: {first_error(error, values)}") from None
     config._source = str(path)
     return config
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise UserError(f"{path}: it can't be read ({reason}); give the path of a sweep's YAML file") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: it is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping of keys to values, got {values!r}; see docs/search_space.md")
-    return values
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, and reads 1e-3 as a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key in (pair[0] for pair in node.value if isinstance(pair[0], yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key '{key.value}' is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 DOTTED_BLOCKS = ("train", "space")
@@ -238,7 +208,7 @@ def _set(values: dict[str, Any], text: str) -> None:
     if not equals or not key:
         raise UserError(f"--set {text}: expected key=value, such as search.num_trials=20")
     try:
-        value = yaml.load(written, Loader=_StrictLoader)
+        value = parse_yaml(written)
     except yaml.YAMLError:
         raise UserError(f"--set {text}: the value is not valid YAML; put quotes around it") from None
     if not _set_below(values, key.strip().split("."), value):

@@ -119,9 +119,19 @@ def _baseline_first(algorithm: str) -> tuple[int, str]:
 
 
 def _shown(study: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The finished final runs of a study; else its selected search trial; else nothing."""
-    finished = [r for r in study if r.stage == "final" and r.state == "finished" and best_checkpoint(r) is not None]
+    """The finished final runs of a study's selected values; else the selected search trial itself; else nothing.
+
+    A sweep that was extended can have final runs of values that have since been surpassed; they do not count.
+    """
     selected = select(study)
+    finished = [
+        r
+        for r in study
+        if r.stage == "final"
+        and r.state == "finished"
+        and best_checkpoint(r) is not None
+        and (selected is None or r.values == selected.values)
+    ]
     return finished or ([selected] if selected else [])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from harness.dotted import flat, laid_over
+from harness.yaml_files import parse_yaml, read_yaml
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError
 
@@ -20,16 +21,8 @@ def load_training(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
 
     Raises UserError: one line with the file, the key, what is wrong and the remedy.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        changes = dict(_change(text) for text in overrides)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise UserError(f"{path}: it can't be read ({reason}); give the path of a training's YAML file") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: it is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping of keys to values, got {values!r}")
+    values = read_yaml(path, "a training's YAML file")
+    changes = dict(_change(text) for text in overrides)
     try:
         return TrainConfig.from_dict(laid_over(laid_over({}, flat(values)), changes))
     except UserError as error:
@@ -40,7 +33,10 @@ def _change(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(f"--set {text}: expected key=value, such as optimizer.learning_rate=1e-3")
-    return key.strip(), yaml.safe_load(value)
+    try:
+        return key.strip(), parse_yaml(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: the value is not valid YAML; put quotes around it") from None
 
 
 def run_training(config: TrainConfig, folder: Path, *, fresh: bool = False) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,17 @@ from harness.progress import Progress
 from harness.records import ENDED, TrialRecord
 from harness.selection import select
 from harness.study_state import StudyState, study_state
-from harness.sweep_folder import locked, prepare, sweep_id, writable
+from harness.sweep_folder import locked, prepare, storage_problem, sweep_id, writable
 from harness.tracking import Tracker
+from ndcl.errors import UserError
 
 LOG_FILE = "ray.log"
+FAULT_LOG_FILE = "faults.log"
 TRACKING_TIMEOUT_SECONDS = 120
 MAX_FAULTS = 2
 """A trial whose process dies is started again, from its newest checkpoint, at most so many times."""
+MAX_RAY_FAULTS = 3
+"""Ray Tune itself is started again at most so many times in a row without a trial having ended in between."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -54,6 +59,20 @@ def run_sweep(plan: Plan, progress: Progress, *, fresh: bool = False) -> SweepRe
     return SweepResult(records=sweep.records(), studies=sweep.states(), tracking_problem=tracker.problem)
 
 
+def _ray_faults() -> tuple[type[Exception], ...]:
+    """What Ray raises when it fails itself; a trial's failure raises nothing here."""
+    from ray.exceptions import RayError
+    from ray.tune import TuneError
+
+    return RuntimeError, RayError, TuneError
+
+
+def _reason(error: Exception) -> str:
+    """The telling line of an error: the first, or the last if the text is a traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("Traceback") else 0][:300]
+
+
 class _Sweep:
     """A sweep while it runs: who is told of what."""
 
@@ -78,11 +97,38 @@ class _Sweep:
         self.folders.remove_empty_runs()
         self._track_all(is_running=True)
         try:
-            if not self.conductor.agenda.is_done:
-                self._fit()
+            faults = 0
+            while not self.conductor.agenda.is_done:
+                num_ended = self._num_ended()
+                try:
+                    self._fit()
+                except _ray_faults() as error:
+                    faults = faults + 1 if self._num_ended() == num_ended else 1
+                    self._go_on_after(error, faults)
         finally:
             self.conductor.interrupt()
             self._track_all(is_running=False)
+
+    def _num_ended(self) -> int:
+        return sum(record.state in ENDED for record in self.conductor.agenda.records.values())
+
+    def _go_on_after(self, error: Exception, faults: int) -> None:
+        """Let the trials that a fault of Ray's cut off go on from their checkpoints. Raises UserError after too many.
+
+        Tune ends a whole run, with an exception, when Ray's memory monitor kills a process that is between trials.
+        """
+        if storage_problem(error):
+            raise error
+        log = self.plan.folder / FAULT_LOG_FILE
+        with log.open("a") as file:
+            file.write("".join(traceback.format_exception(error)))
+        reason = _reason(error)
+        if faults > MAX_RAY_FAULTS:
+            raise UserError(
+                f"Ray failed {faults} times in a row ({reason}); see {log}; the same command goes on"
+            ) from error
+        self.conductor.interrupt()
+        self.progress.say(f"Ray failed and is started again; nothing is lost ({reason})")
 
     def _fit(self) -> None:
         with local_ray(self.plan.folder / LOG_FILE) as available, stop_signals(self._stop):

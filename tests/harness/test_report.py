@@ -4,6 +4,7 @@ import io
 import math
 import re
 import statistics
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -149,6 +150,18 @@ def test_no_mean_without_a_common_target():
     assert section(table).means == {}
     assert section(table).differences == {}
     assert "overall" in printed([*finals("erm", "scan", 0.5), *finals("ndcl", "sign", 0.5)])
+
+
+def test_final_runs_of_values_that_were_surpassed_do_not_count():
+    first = replace(search("erm", "scan", 0.2), values={"algorithm.alpha": 1.0})
+    better = replace(first, number=1, values={"algorithm.alpha": 2.0}, evaluations=(evaluation(10, 0.6, 0.4),))
+    old = [replace(r, values=first.values) for r in finals("erm", "scan", 0.20, 0.22)]
+    new = replace(record("erm", "scan", "final", 5, evaluation(10, 0.6, 0.50), seed=1), values=better.values)
+    assert only([first, *old]).num_seeds["erm", "scan"] == 2
+    assert only([first, better, *old]).num_seeds["erm", "scan"] == 0
+    table = only([first, better, *old, new])
+    assert table.num_seeds["erm", "scan"] == 1
+    assert section(table).cells["erm", "scan"].mean == pytest.approx(0.50)
 
 
 def test_a_study_without_any_value_is_shown_empty():

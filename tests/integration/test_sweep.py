@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from harness.progress import Progress
+from harness.scheduler import SweepScheduler
 from harness.sweep import SweepResult, run_sweep
 from harness.sweep_folder import locked
 from harness.tracking import store_uri
@@ -95,6 +96,38 @@ def test_what_was_lost_by_optuna_is_taken_from_the_journal(tmp_path: Path, local
     path = sweeps.written(tmp_path, **ONE_STUDY)
     _run(path, tmp_path)
     sweeps.check_complete(sweeps.planned(path, tmp_path))
+
+
+def test_a_fault_of_rays_own_is_survived(
+    tmp_path: Path, local_ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation, seen = SweepScheduler.on_trial_result, []
+
+    def fails_once(self: SweepScheduler, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        seen.append(trial.config["name"])
+        if len(seen) == 3:  # as Tune does when the memory monitor kills an idle actor
+            raise RuntimeError("Caught unexpected exception: 2 worker(s) were killed")
+        return evaluation(self, controller, trial, result)
+
+    monkeypatch.setattr(SweepScheduler, "on_trial_result", fails_once)
+    path = sweeps.written(tmp_path, **ONE_STUDY)
+    result = _run(path, tmp_path)
+    assert max(record.attempts for record in result.records) == 2
+    sweeps.check_complete(sweeps.planned(path, tmp_path))
+
+
+def test_ray_that_fails_always_ends_the_sweep_with_one_line(
+    tmp_path: Path, local_ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: Any) -> str:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(SweepScheduler, "on_trial_result", fails)
+    with pytest.raises(UserError, match="Ray failed 4 times in a row") as error:
+        _run(sweeps.written(tmp_path, **ONE_STUDY), tmp_path)
+    assert "\n" not in str(error.value)
+    assert "no memory" in (tmp_path / "tiny" / "faults.log").read_text()
+    assert {record.state for record in sweeps.records(tmp_path)} == {"interrupted"}
 
 
 def test_two_processes_do_not_run_the_same_sweep(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ def _children(pid: int) -> list[int]:
     return below + [deeper for child in below for deeper in _children(child)]
 
 
+def _workers(driver: int) -> list[int]:
+    """The processes that train, by the name that Ray gives them."""
+    return [pid for pid in _children(driver) if "ImplicitFunc" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
 def _is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits to be collected does not."""
     try:
@@ -41,14 +46,14 @@ def test_after_sigkill_of_the_driver_every_trial_runs_once(tmp_path: Path) -> No
         process = sweeps.started(path, results)
         with sweeps.ended_with_test(process):
             sweeps.wait_until(lambda ended=ended: len(_files(results, "finished")) >= ended, process)
-            children = _children(process.pid)
+            workers = _workers(process.pid)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-        assert children
+        assert workers
         assert _files(results, "finished").items() >= before.items()
         before = _files(results, "finished")
         deadline = time.monotonic() + 60
-        while alive := [pid for pid in children if _is_alive(pid)]:
+        while alive := [pid for pid in workers if _is_alive(pid)]:
             assert time.monotonic() < deadline, f"left behind: {alive}"
             time.sleep(0.2)
 
@@ -97,18 +102,10 @@ def test_a_killed_trial_process_goes_on_in_the_same_trial(tmp_path: Path) -> Non
     process = sweeps.started(path, results)
     with sweeps.ended_with_test(process):
         sweeps.wait_until(lambda: any(r.checkpoint for r in sweeps.in_state(results, "running")), process)
-        os.kill(_worker(process.pid), signal.SIGKILL)
+        os.kill(_workers(process.pid)[0], signal.SIGKILL)
         output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     (record,) = sweeps.records(results)
     assert (record.state, record.attempts) == ("finished", 2)
     assert [e["step"] for e in record.evaluations] == list(range(2, 17, 2))
     sweeps.check_complete(sweeps.planned(path, results))
-
-
-def _worker(driver: int) -> int:
-    """The process that trains, by the name that Ray gives it."""
-    for pid in _children(driver):
-        if "ImplicitFunc" in Path(f"/proc/{pid}/cmdline").read_text():
-            return pid
-    raise AssertionError("no trial process")
