@@ -135,7 +135,7 @@ def measure(root: Path, workers: int, table: Table) -> None:
         for kind, stored in stores.items():
             store = root / f"{kind}-{size}"
             make_store(store, jpegs, kind, stored)
-            runs[f"ours, {kind} store at {stored}"] = lambda store=store: ours(store, workers)  # type: ignore[misc]
+            runs[f"ours, {kind} at {stored}"] = lambda store=store: ours(store, workers)  # type: ignore[misc]
         runs = {"ImageFolder": lambda: torchvisions(jpegs, workers)} | runs  # noqa: B023
         rounds = [{name: measure_run(run) for name, run in runs.items()} for _ in range(ROUNDS)]
         for name in runs:

@@ -19,7 +19,7 @@ from ndcl.data.sampler import DomainSampler
 from ndcl.data.store import Store
 from ndcl.data.transforms import holds_photos, to_inputs
 from ndcl.data.transforms_photo import Draws, augment_batch
-from ndcl.data.workers import Workers, number_of_workers
+from ndcl.data.workers import Workers, keep_freed_memory, number_of_workers
 from ndcl.errors import UserError
 
 EVALUATION_ROWS = 512
@@ -68,6 +68,8 @@ class Loader:
         if self.num_workers == 0:
             return (self._preparation[job] for job in jobs)
         if self._workers is None:
+            if self.device.type == "cpu":
+                keep_freed_memory()  # this process makes and frees a large batch in each step, too
             self._workers = Workers(self._preparation, self.num_workers, pin_memory=self.device.type == "cuda")
         return self._workers.run(jobs)
 

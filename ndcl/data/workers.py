@@ -40,18 +40,27 @@ class Workers:
             persistent_workers=True,
             pin_memory=pin_memory,
             collate_fn=_unchanged,
-            worker_init_fn=_keep_freed_memory,
+            worker_init_fn=keep_freed_memory,
             generator=torch.Generator(),  # so that torch's own random numbers stay as they are
         )
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Tensor]:
-        """The results of `jobs`, in their order. One run at a time: a new one drops what is left of the last."""
+        """The results of `jobs`, in their order. One run at a time: a new one drops what is left of the last.
+
+        Raises RuntimeError if a worker dies.
+        """
         self._jobs.all = jobs
-        for answer in self._loader:
+        for answer in self._answers():
             if isinstance(answer, UserError):
                 raise answer
             yield answer
             assert self._jobs.all is jobs, "another run began before this one had ended"
+
+    def _answers(self) -> Iterator[Any]:
+        try:
+            yield from self._loader
+        except (EOFError, ConnectionError, FileNotFoundError) as error:  # it died before its result was fetched
+            raise RuntimeError("a worker process of the loader was killed, perhaps for lack of memory") from error
 
 
 class _Jobs:
@@ -83,8 +92,8 @@ def _unchanged(answer: Any) -> Any:
     return answer
 
 
-def _keep_freed_memory(worker: int) -> None:
-    """Let glibc reuse what was freed: to give it back after each image, and get it anew, took a third of the time."""
+def keep_freed_memory(worker: int | None = None) -> None:
+    """Let glibc reuse what this process freed: to give it back after each image took a third of the time."""
     allocator = ctypes.CDLL(None)
     if hasattr(allocator, "mallopt"):
         allocator.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
