@@ -1,5 +1,7 @@
 """One contract for every algorithm in the table: what is added to the table is tested without a new test."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from ndcl.algorithms import ALGORITHMS, Algorithm, Sources, build_algorithm
 from ndcl.batch import Batch, Layout
 from ndcl.config import ALGORITHM_CONFIGS, ModelConfig, NdclConfig, algorithm_config
+from ndcl.errors import UserError
 from ndcl.models import Network, build_network
 
 CPU = torch.device("cpu")
@@ -132,3 +135,21 @@ def test_alpha_zero_skips_the_second_forward() -> None:
     without = build_algorithm(NdclConfig(alpha=0), sources())
     assert algorithm.plan(network(batch.inputs), batch.layout, 0) is not None
     assert without.plan(network(batch.inputs), batch.layout, 0) is None
+
+
+def test_quirk_02_ndcl_is_in_the_table_and_dead_options_are_refused() -> None:
+    assert "ndcl" in ALGORITHMS
+    with pytest.raises(UserError, match="aug_scaler: unknown key"):
+        algorithm_config({"name": "ndcl", "aug_scaler": 1.0})
+
+
+def test_quirk_30_ldam_keeps_the_precision_of_the_logits() -> None:
+    algorithm, _, batch = make("ldam")
+    logits = torch.randn(DOMAINS * ROWS, CLASSES, dtype=torch.float64, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss = algorithm.loss(logits, batch.layout, None, None).total
+    assert loss.dtype == torch.float64
+    rounded = algorithm.loss(logits.float(), batch.layout, None, None).total
+    assert loss.item() != rounded.double().item()
+    assert loss.item() == pytest.approx(rounded.item(), rel=1e-4)

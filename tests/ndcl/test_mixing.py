@@ -154,3 +154,20 @@ def test_apply_keeps_channels_last_and_gives_the_same_rows() -> None:
     assert mixed.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(mixed, plan.apply(inputs))
     assert torch.equal(mixed, plan.apply(inputs.transpose(2, 3).contiguous().transpose(2, 3)))
+
+
+def test_quirk_11_with_enough_hard_negatives_only_the_least_confident_positive_is_used() -> None:
+    # all 8 rows of class 1 are mistaken for class 0, so one positive of class 0 has negatives enough for its 8 rows
+    layout = layout_of([0] * 8 + [1] * 8)
+    quota = quotas(layout, "mean", batch_size=8)
+    logits = torch.zeros(16, 4)
+    logits[:, 0] = torch.linspace(3, 4, 16)
+    plan = plan_mixup(logits, layout, quota, Draws.from_seed(quota, 0.2, 0, 0))
+    of_zero = plan.labels == 0
+    assert of_zero.sum() == 8
+    assert set(plan.positive[of_zero].tolist()) == {0}
+    assert sorted(plan.negative[of_zero].tolist()) == list(range(8, 16))
+    inputs = torch.randn(16, 1000)
+    with PeakMemory() as memory:  # and the rows that are not kept are never built
+        plan.apply(inputs, rows_at_once=1)
+    assert memory.peak_bytes < 4 * 1000 * (16 + 4)

@@ -177,6 +177,20 @@ def test_the_last_step_is_evaluated_even_between_intervals() -> None:
     assert [e.step for e in Training(config_of(num_steps=5)).evaluations()] == [3, 5]
 
 
+def test_quirk_31_steps_are_counted_and_the_target_has_no_part_in_their_number() -> None:
+    training = Training(config_of(num_steps=4))
+    steps = [evaluation.step for evaluation in training.evaluations()]
+    assert (steps[-1], training.step) == (4, 4)
+    counted = {int(state["step"]) for state in training.optimizer.state.values()}
+    assert counted == {4}
+    rows = {row for step in range(4) for row in np.concatenate(source_rows(training, step)).tolist()}
+    assert not rows & set(training.problem.target_test.tolist())
+
+
+def source_rows(training: Training, step: int) -> list[np.ndarray]:
+    return [train[r] for train, r in zip(training.problem.train, training.sampler.rows(step), strict=True)]
+
+
 def test_the_losses_of_an_evaluation_are_means_over_its_steps() -> None:
     whole = next(iter(Training(config_of(num_steps=2, evaluate_every=2)).evaluations()))
     parts = list(Training(config_of(num_steps=2, evaluate_every=1)).evaluations())
