@@ -1,6 +1,5 @@
 """The `ndcl data` command: what concerns data sets on disk."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness import cli_data_tools
+from harness.data_sets import stored
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ndcl.data.catalogue import Entry
     from ndcl.data.importing import ImportOptions
     from ndcl.data.importing.source import Source
-    from ndcl.data.store import Store
 
 DIFFERENT, INTERRUPTED = 1, 130
 """Exit codes: `verify` finds something missing or extra; stopped by Ctrl-C."""
@@ -133,7 +132,7 @@ def show(
     from ndcl.data.catalogue import find_entry
     from ndcl.data.contact_sheet import save_contact_sheet, shown_classes
 
-    entry, store = find_entry(name), _stored(name, folder)
+    entry, store = find_entry(name), stored(name, folder)
     if store is None:
         assert entry is not None
         _show_entry(entry)
@@ -166,7 +165,7 @@ def verify(
     from ndcl.data.catalogue_check import check
 
     entry = entry_of(listed_as) if listed_as else find_entry(name)
-    store = _stored(name, folder)
+    store = stored(name, folder)
     if store is None:
         assert entry is not None
         raise UserError(f"{entry.name} is not in {_root(folder)}; {_remedy(entry)}")
@@ -247,19 +246,6 @@ def _import(
         lines.append(checked[0] + (f"; see: ndcl data verify {name}" if len(checked) > 1 else ""))
     typer.echo("\n".join(lines))
     typer.echo(f"next: ndcl data show {name}{f' --folder {folder}' if folder else ''}")
-
-
-def _stored(name: str, folder: str | None) -> "Store | None":
-    """The data set in the data folder; None if it is only in the catalogue. Raises UserError if it is nowhere."""
-    from ndcl.data import dataset_names, open_dataset
-    from ndcl.data.catalogue import find_entry, plain
-
-    if "/" in name or "://" in (folder or os.environ.get("NDCL_DATA", "")):  # a path, or not on this machine
-        return open_dataset(name, folder)
-    same = [stored for stored in dataset_names(folder) if plain(stored) == plain(name)]
-    if not same and find_entry(name) is not None:
-        return None
-    return open_dataset(name if name in same or not same else same[0], folder)
 
 
 def _show_entry(entry: "Entry") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from harness.data_sets import stored
 from ndcl.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ndcl.config import ImbalanceConfig
-    from ndcl.data.store import Store
     from ndcl.imbalance import Overview
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set, by its name in the data folder.")]
@@ -151,19 +151,6 @@ def _counted(dataset: str, folder: str | None) -> Counted:
         available=entry.counts,
         origin=f"{entry.name} is not in the data folder; these are the numbers of the catalogue",
     )
-
-
-def stored(dataset: str, folder: str | None) -> "Store | None":
-    """The data set in the data folder; None if it is only in the catalogue. Raises UserError if it is nowhere."""
-    from ndcl.data import dataset_names, open_dataset
-    from ndcl.data.catalogue import find_entry, plain
-
-    if "/" in dataset:
-        return open_dataset(dataset, folder)
-    same = [name for name in dataset_names(folder) if plain(name) == plain(dataset)]
-    if not same and find_entry(dataset) is not None:
-        return None
-    return open_dataset(dataset if dataset in same or not same else same[0], folder)
 
 
 def _imbalance_config(setting: str, ratio: float | None, settings: Sequence[str]) -> "ImbalanceConfig":

@@ -16,5 +16,5 @@ def unknown_name(kind: str, name: object, valid: Iterable[str]) -> UserError:
     """The error for a name that stands in no table: it lists the valid ones, the nearest first."""
     names = sorted(valid)
     near = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return UserError(f"unknown {kind} '{name}'{hint} Valid: {', '.join(names)}")
+    hint = f"did you mean '{near[0]}'? Valid" if near else "valid"
+    return UserError(f"unknown {kind} '{name}'; {hint}: {', '.join(names)}")
