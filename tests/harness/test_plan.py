@@ -167,7 +167,7 @@ def test_an_override_that_fixes_a_value_ends_its_search_and_the_later_one_wins()
         ({"data": "digitz"}, "data.name: unknown data set 'digitz'; did you mean 'digits'? Valid: digits, pacs"),
         ({"data": {"name": "digits", "targets": ["sing"]}}, "data.targets: unknown target domain 'sing'"),
         ({"algorithms": {"ndlc": None}}, "algorithms.ndlc: unknown algorithm 'ndlc'; did you mean 'ndcl'?"),
-        ({"algorithms": {"x": {"algorithm": "y"}}}, "Valid: balanced_softmax, erm, focal, ldam, ndcl, reweight"),
+        ({"algorithms": {"x": {"algorithm": "y"}}}, "valid: balanced_softmax, erm, focal, ldam, ndcl, reweight"),
         ({"train": {"num_step": 1}}, "study erm.digits.long_tail-65.scan: num_step: unknown key; did you mean"),
         ({"train": {"optimizer.learning_rat": 1}}, "optimizer.learning_rat: unknown key; did you mean 'learning_rate'"),
         ({"train": {"batch_size": 0}}, "batch_size: 0 is out of range"),
