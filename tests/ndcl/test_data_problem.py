@@ -96,7 +96,7 @@ def test_rare_target_classes_are_shared_between_test_and_oracle(tmp_path: Path) 
 
 
 def test_an_unknown_target_lists_the_valid_ones(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"unknown target domain of made: 'fhoto'.*valid: art, photo, sketch"):
+    with pytest.raises(UserError, match=r"unknown target domain of made: 'fhoto'.*Valid: art, photo, sketch"):
         problem(tmp_path, ImbalanceConfig(ratio=2), target="fhoto")
 
 
