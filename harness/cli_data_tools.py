@@ -164,15 +164,10 @@ def _imbalance_config(setting: str, ratio: float | None, settings: Sequence[str]
 
 def _change(text: str) -> tuple[str, Any]:
     """The key below `imbalance` and the value that one `--set` argument gives."""
-    import yaml
+    from harness.yaml_files import parse_setting
 
-    key, equals, written = text.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {text}: expected key=value, such as class_order=per_domain")
-    try:
-        return key.strip().removeprefix("imbalance."), yaml.safe_load(written)
-    except yaml.YAMLError:
-        raise UserError(f"--set {text}: the value is not valid YAML; put quotes around it") from None
+    key, value = parse_setting(text, "class_order=per_domain")
+    return key.removeprefix("imbalance."), value
 
 
 def _overviews(

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from harness.dotted import flat
 from harness.space import Space
 from harness.strict import StrictModel, first_error
-from harness.yaml_files import parse_yaml, read_yaml
+from harness.yaml_files import parse_setting, read_yaml
 from ndcl.config import ImbalanceConfig
 from ndcl.errors import UserError
 from ndcl.strict import from_dict
@@ -204,14 +203,8 @@ DOTTED_BLOCKS = ("train", "space")
 
 def _set(values: dict[str, Any], text: str) -> None:
     """Lay one `--set` argument, a dotted key and a YAML value, over what the file says."""
-    key, equals, written = text.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {text}: expected key=value, such as search.num_trials=20")
-    try:
-        value = parse_yaml(written)
-    except yaml.YAMLError:
-        raise UserError(f"--set {text}: the value is not valid YAML; put quotes around it") from None
-    if not _set_below(values, key.strip().split("."), value):
+    key, value = parse_setting(text, "search.num_trials=20")
+    if not _set_below(values, key.split("."), value):
         raise UserError(f"--set {text}: part of the key stands for a plain value or a list; see docs/search_space.md")
 
 

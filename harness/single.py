@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.dotted import flat, laid_over
-from harness.yaml_files import parse_yaml, read_yaml
+from harness.yaml_files import parse_setting, read_yaml
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError
 
@@ -22,21 +20,11 @@ def load_training(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises UserError: one line with the file, the key, what is wrong and the remedy.
     """
     values = read_yaml(path, "a training's YAML file")
-    changes = dict(_change(text) for text in overrides)
+    changes = dict(parse_setting(text, "optimizer.learning_rate=1e-3") for text in overrides)
     try:
         return TrainConfig.from_dict(laid_over(laid_over({}, flat(values)), changes))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-
-
-def _change(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {text}: expected key=value, such as optimizer.learning_rate=1e-3")
-    try:
-        return key.strip(), parse_yaml(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {text}: the value is not valid YAML; put quotes around it") from None
 
 
 def run_training(config: TrainConfig, folder: Path, *, fresh: bool = False) -> Iterator[dict[str, Any]]:

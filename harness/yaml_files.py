@@ -43,3 +43,17 @@ class _StrictLoader(yaml.SafeLoader):
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+
+
+def parse_setting(text: str, example: str) -> tuple[str, Any]:
+    """The dotted key and the YAML value of one `--set` argument.
+
+    Raises UserError, showing `example`, if it is not of the form key=value.
+    """
+    key, equals, written = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text}: expected key=value, such as {example}")
+    try:
+        return key.strip(), parse_yaml(written)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: the value is not valid YAML; put quotes around it") from None
