@@ -35,6 +35,15 @@ class CheckpointFolders:
         folders = sorted(self._all(trial), key=lambda folder: _step(folder) or 0, reverse=True)
         return next((str(folder) for folder in folders if is_whole(folder)), None)
 
+    def copy(self, checkpoint: str, trial: str) -> str:
+        """Copy another trial's checkpoint to be the newest of `trial`."""
+        source = Path(checkpoint)
+        copied = source.parents[1] / trial / f"checkpoint_from_{source.parent.name}_{_step(source)}"
+        if not is_whole(copied):
+            shutil.rmtree(copied, ignore_errors=True)
+            shutil.copytree(source, copied)
+        return str(copied)
+
     def keep_only(self, trial: str, kept: str | None) -> None:
         """Remove the trial's other checkpoints, and the folders of earlier starts that this leaves empty."""
         for folder in self._all(trial):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.records import TrialRecord
-from harness.selection import best_checkpoint, select
+from harness.selection import best_checkpoint, chosen_finals, select
 
 T = TypeVar("T")
 
@@ -118,21 +118,12 @@ def _baseline_first(algorithm: str) -> tuple[int, str]:
     return {CONTRAST[1]: 0, CONTRAST[0]: 2}.get(algorithm, 1), algorithm
 
 
-def _shown(study: Sequence[TrialRecord]) -> list[TrialRecord]:
+def _shown(study: Sequence[TrialRecord], top_k: int = 1) -> list[TrialRecord]:
     """The finished final runs of a study's selected values; else the selected search trial itself; else nothing.
 
     A sweep that was extended can have final runs of values that have since been surpassed; they do not count.
     """
-    selected = select(study)
-    finished = [
-        r
-        for r in study
-        if r.stage == "final"
-        and r.state == "finished"
-        and best_checkpoint(r) is not None
-        and (selected is None or r.values == selected.values)
-    ]
-    return finished or ([selected] if selected else [])
+    return chosen_finals(study, top_k) or select(study)
 
 
 def _section(

@@ -8,6 +8,16 @@ from typing import Any, Literal
 from ndcl.errors import UserError, unknown_name
 from ndcl.strict import from_dict, to_dict
 
+Criterion = Literal[
+    "validation_accuracy",
+    "worst_domain_accuracy",
+    "few_shot_accuracy",
+    "leave_one_domain_out_accuracy",
+    "oracle_accuracy",
+    "last_step",
+]
+"""What a checkpoint is judged by; `ndcl.evaluation.CRITERIA` says how each is measured."""
+
 
 def require(ok: bool, key: str, value: object, rule: str) -> None:
     """Refuse a value out of range: the key, the value received, the rule. Raises UserError."""
@@ -235,6 +245,9 @@ class TrainConfig:
     """Largest over smallest class frequency in the batches: 1 is class-balanced, none leaves the data as they are."""
     seed: int = 0
     """Seed of everything random in the training: initial weights, batches, augmentation, mixup, dropout."""
+    select_by: tuple[Criterion, ...] = ("validation_accuracy",)
+    """What the best checkpoint is chosen by; of several, their mean. With `leave_one_domain_out_accuracy` the training
+    is one per source domain, each without that domain (`ndcl/cross_validation.py`)."""
     oracle: bool = False
     """Also evaluate on a validation part of the *target* domain. Only for model selection by oracle."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -246,6 +259,14 @@ class TrainConfig:
         _at_least(0, "seed", self.seed)
         if self.resampling_ratio is not None:
             _at_least(1, "resampling_ratio", self.resampling_ratio)
+        require(len(self.select_by) > 0, "select_by", self.select_by, "it must name at least one criterion")
+        if "oracle_accuracy" in self.select_by and not self.oracle:
+            raise UserError("select_by: oracle_accuracy sees the target domain; set oracle: true as well to allow it")
+
+    @property
+    def is_cross_validation(self) -> bool:
+        """Whether each source domain is left out in turn."""
+        return "leave_one_domain_out_accuracy" in self.select_by
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "") -> "TrainConfig":

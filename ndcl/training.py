@@ -6,7 +6,8 @@ no generator's state, and a resumed run sees what it would have seen, whatever m
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from ndcl import checkpoints
 from ndcl.algorithms import Loss, Sources, build_algorithm
 from ndcl.batch import Batch
 from ndcl.config import TrainConfig
+from ndcl.cross_validation import CrossValidation
 from ndcl.data.loader import Loader
-from ndcl.data.problem import Problem, build_problem
+from ndcl.data.problem import Problem, build_problem, without_domain
 from ndcl.data.sampler import DomainSampler
 from ndcl.data.transforms import delivered_shape
 from ndcl.errors import NonFiniteLossError, UserError
@@ -61,9 +63,9 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
-        """`step`, `validation_accuracy` and `network` of the best checkpoint so far: the first maximum."""
+        """`step`, `merit` and `network` of the best checkpoint so far by `config.select_by`: the first maximum."""
 
-    def evaluations(self) -> Iterator[Evaluation]:
+    def evaluations(self) -> Generator[Evaluation, None, None]:
         """Train from the current step to `num_steps`, yielding at each checkpoint.
 
         Raises NonFiniteLossError as soon as the loss is known to be NaN or infinite.
@@ -84,12 +86,20 @@ class Training:
         facts = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
         checkpoints.write(folder, state, facts)
 
-    def load(self, folder: Path) -> None:
-        """Go on from a checkpoint. Raises UserError if it is damaged or belongs to a different config."""
+    def load(self, folder: Path, *, take_over: bool = False) -> None:
+        """Go on from a checkpoint. Raises UserError if it is damaged or belongs to a different config.
+
+        With `take_over` a checkpoint made with other values is taken too, and this config's values hold from here on,
+        as population based training (Jaderberg et al. 2017) needs it.
+        """
         state, facts = checkpoints.read(folder)
-        checkpoints.require_same_training(folder, facts["config"], self.config.to_dict())
+        if not take_over:
+            checkpoints.require_same_training(folder, facts["config"], self.config.to_dict())
         self.network.load_state_dict(state["network"])
+        values = [{key: group[key] for key in ("lr", "weight_decay")} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, value in zip(self.optimizer.param_groups, values, strict=True):
+            group.update(value)
         self.step, self.seconds, self.best = facts["step"], facts["seconds"], state["best"]
 
     def _train_until(self, step: int) -> dict[str, float]:
@@ -165,10 +175,27 @@ class Training:
         return torch.cat(guesses).cpu().numpy()
 
     def _keep_best(self, evaluation: Evaluation) -> None:
-        accuracy = evaluation.validation_accuracy
-        if self.best is None or accuracy > self.best["validation_accuracy"]:
+        merit = evaluation.merit(self.config.select_by)
+        merit = -math.inf if merit is None or math.isnan(merit) else merit
+        if self.best is None or merit > self.best["merit"]:
             weights = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
-            self.best = {"step": evaluation.step, "validation_accuracy": accuracy, "network": weights}
+            self.best = {"step": evaluation.step, "merit": merit, "network": weights}
+
+
+def build_training(config: TrainConfig, problem: Problem | None = None) -> Training | CrossValidation:
+    """The training that `config` asks for: one, or with leave-one-domain-out one per source domain.
+
+    Raises UserError for anything in `config` that does not exist or does not fit.
+    """
+    if not config.is_cross_validation:
+        return Training(config, problem)
+    problem = problem or build_problem(config.data, config.imbalance)
+    return CrossValidation({domain: _fold(config, problem, domain) for domain in problem.source_domains})
+
+
+def _fold(config: TrainConfig, problem: Problem, domain: str) -> Training:
+    single = replace(config, select_by=("last_step",), data=replace(config.data, target=domain), oracle=False)
+    return Training(single, without_domain(problem, domain))
 
 
 def train(config: TrainConfig, checkpoint_folder: Path | None = None) -> Iterator[Evaluation]:
@@ -177,7 +204,7 @@ def train(config: TrainConfig, checkpoint_folder: Path | None = None) -> Iterato
     With `checkpoint_folder` the training goes on from its newest whole checkpoint, if any, and saves one there before
     each yield, keeping the previous until the new one is whole. Raises UserError and NonFiniteLossError.
     """
-    training = Training(config)
+    training = build_training(config)
     newest = checkpoints.newest(checkpoint_folder) if checkpoint_folder else None
     if newest is not None:
         training.load(newest)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from harness.config import PrunerConfig
+from harness.config import SchedulerConfig
 from harness.plan import Plan, StudyPlan
 from harness.records import Stage, State, StudyKey, TrialRecord
 from harness.space import FloatParameter
@@ -37,7 +37,7 @@ def study(algorithm: str = "erm", target: str = "scan", **changes: Any) -> Study
         "num_trials": 3,
         "final_seeds": (1, 2),
         "sampler": "tpe",
-        "pruner": PrunerConfig(name="none"),
+        "scheduler": SchedulerConfig(name="none"),
         "seed": 0,
     }
     return StudyPlan(**(values | changes))
@@ -62,6 +62,11 @@ def evaluation(step: int, accuracy: float | None = 0.5) -> dict[str, Any]:
         "seconds": step / 10,
         "losses": {"total": 1.5},
         "validation_accuracy": accuracy,
+        "worst_domain_accuracy": accuracy,
+        "few_shot_accuracy": accuracy,
+        "leave_one_domain_out_accuracy": None,
+        "oracle_accuracy": None,
+        "held_out": None,
         "validation": {"sign": part, "print": part},
         "target": part,
         "oracle": None,
