@@ -30,7 +30,7 @@ class TorchvisionBackbone(Backbone):
         self.dropout = nn.Dropout(config.dropout)
         if config.weights != "none":
             load_body(self.backbone, read_weights(name, config.weights), self._family.head, config.weights)
-            self.renormalize = _renormalize(name, height=input_shape[0])
+            self.renormalize = renormalization(name, height=input_shape[0])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Features of images [n, 3, H, W]."""
@@ -60,7 +60,7 @@ class Renormalize(nn.Module):
         return inputs * self.scale + self.shift
 
 
-def _renormalize(name: str, height: int) -> nn.Module:
+def renormalization(name: str, height: int) -> nn.Module:
     """What the weights of `name` need of images of that height, as they are delivered: nothing, in most cases."""
     transforms = imagenet_entry(name).transforms()
     given, wanted = torch.tensor(normalization(height)), torch.tensor((transforms.mean, transforms.std))

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -50,22 +51,29 @@ def load_body(backbone: nn.Module, state: State, head: str, weights: str) -> Non
 
 def _imagenet_state(name: str) -> State:
     file = imagenet_file(name)
+    digest = file.stem.rpartition("-")[2]
     if file.is_file():
-        _require_whole(file)
+        _require_whole(file, digest)
+    else:
+        _download(name, file, digest)
+    return _read_state(file)
+
+
+def _download(name: str, file: Path, digest: str) -> None:
     try:
-        return dict(imagenet_entry(name).get_state_dict(progress=False, check_hash=True, weights_only=True))
-    except (OSError, RuntimeError) as error:  # URLError, a full disk, no permission; a download that is damaged
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(imagenet_entry(name).url, str(file), digest, progress=False)
+    except (OSError, RuntimeError) as error:  # URLError, a full disk, no permission; RuntimeError: another digest
         raise UserError(
             f"model.weights: the ImageNet weights of {name} could not be downloaded ({error}); put the file "
             f"{file.name} at {file}, or set model.weights to its path"
         ) from None
 
 
-def _require_whole(file: Path) -> None:
-    """Refuse a file that is not what its name says: torch looks at the digest of what it downloads itself alone."""
+def _require_whole(file: Path, expected: str) -> None:
+    """Refuse a file that is not what its name says: torch looks at the digest of what it downloads alone."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    expected = file.stem.rpartition("-")[2]
     if not digest.startswith(expected):
         raise UserError(
             f"model.weights: {file} is damaged or another file: its SHA-256 begins with {digest[: len(expected)]}, not "
@@ -82,8 +90,10 @@ def _read_state(path: Path) -> State:
 
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:  # its message tells how to execute what is in the file
+        raise UserError(f"model.weights: '{path}' is damaged, or holds more than tensors; give a state dict") from None
     except Exception as error:  # torch and safetensors raise many kinds for a damaged or foreign file
-        reason = str(error).splitlines()[0][:120]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise UserError(f"model.weights: '{path}' is not a state dict that can be read safely ({reason})") from None
     if not isinstance(state, dict):
         raise UserError(f"model.weights: '{path}' holds a {type(state).__name__}, not a state dict of tensors")
