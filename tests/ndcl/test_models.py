@@ -1,17 +1,20 @@
 """One contract for every backbone, on the meta device where it is large; what is frozen; BatchNorm in two forwards."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
-from ndcl.config import ModelConfig
+from ndcl.config import ModelConfig, TrainConfig
 from ndcl.errors import UserError
 from ndcl.models import BACKBONES, PRETRAINED, Network, build_network, require_fit
 from ndcl.models.network import frozen_stages
 
 torch.set_num_threads(1)
+GUIDE = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text()
 OWN_SHAPES = {"small_cnn": (28, 28, 3), "linear": (12,), "mlp": (12,)}
 COMPUTED = {
     **OWN_SHAPES,
@@ -256,3 +259,20 @@ def test_images_of_other_sizes_are_taken_or_refused_in_one_line(name: str) -> No
 def test_mistakes(values: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_network(ModelConfig(**values), (12,), 3, seed=0)
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_the_guide_says_how_large_it_is(name: str) -> None:
+    network = on_meta(name)
+    millions = sum(p.numel() for p in network[0].parameters()) / 1e6
+    size = ModelConfig(backbone=name).image_size or "stored"
+    assert f"| `{name}` | {millions:.1f} | {size} | {len(network.stages()) - 1} |" in GUIDE
+
+
+@pytest.mark.parametrize("block", GUIDE.split("```yaml\n")[1:], ids=range(GUIDE.count("```yaml\n")))
+def test_the_guides_settings_can_be_built(block: str) -> None:
+    values = yaml.safe_load(block.split("```")[0])
+    data = {"name": "pacs", "target": "sketch"} | values.get("data", {})
+    config = TrainConfig.from_dict({"data": data, "algorithm": {"name": "ndcl"}} | values["train"])
+    size = config.image_size or 224
+    require_fit(config.model, (size, size, 3))
