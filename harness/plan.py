@@ -80,7 +80,7 @@ def buildable(config: TrainConfig) -> None:
     from ndcl.models import require_fit
 
     store = build_problem(config.data, config.imbalance).store
-    require_fit(config.model, delivered_shape(store, config.data.image_size))
+    require_fit(config.model, delivered_shape(store, config.image_size))
     if config.data.standardize:
         require_vectors(store)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ndcl.errors import UserError, unknown_name
+from ndcl.input_sizes import INPUT_SIZES
 from ndcl.strict import from_dict, to_dict
 
 Criterion = Literal[
@@ -46,7 +47,8 @@ class DataConfig:
     augment: bool = True
     """Whether training images are augmented at random."""
     image_size: int | None = None
-    """Height and width of the images that the network sees; default: as stored, but at most 224."""
+    """Height and width of the images that the network sees; default: what the backbone was made for, else as stored,
+    but at most 224."""
     workers: int | None = None
     """Processes that prepare batches; 0: none, the training does it itself; default: by the data set and the cores.
     It doesn't change the batches."""
@@ -201,6 +203,8 @@ class ModelConfig:
     """`imagenet`, `none` (random), or the path of a state dict saved by torch or safetensors."""
     dropout: float = 0.0
     """Dropout rate before the head."""
+    freeze_stages: int = 0
+    """Stages, counted from the input, that keep their weights; the head is none of them."""
     freeze_batchnorm: bool = True
     """Keep BatchNorm in evaluation mode, as the field does for pretrained networks; never used without BatchNorm."""
     mlp_width: int = 256
@@ -210,8 +214,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.dropout < 1, "dropout", self.dropout, "it must be in [0, 1)")
+        _at_least(0, "freeze_stages", self.freeze_stages)
         _at_least(1, "mlp_width", self.mlp_width)
         _at_least(2, "mlp_depth", self.mlp_depth)
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of the images that the backbone was made for; None: any."""
+        return INPUT_SIZES.get(self.backbone)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,10 +230,13 @@ class OptimizerConfig:
 
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each stage of the network to the one before it; 1: the same rate for all."""
 
     def __post_init__(self) -> None:
         _positive("learning_rate", self.learning_rate)
         _at_least(0, "weight_decay", self.weight_decay)
+        require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "it must be in (0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +280,11 @@ class TrainConfig:
     def is_cross_validation(self) -> bool:
         """Whether each source domain is left out in turn."""
         return "leave_one_domain_out_accuracy" in self.select_by
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of the images that the network sees; None: as stored, but at most 224."""
+        return self.data.image_size or self.model.image_size
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "") -> "TrainConfig":

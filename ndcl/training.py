@@ -29,6 +29,7 @@ from ndcl.errors import NonFiniteLossError, UserError
 from ndcl.evaluation import Accuracies, Evaluation, accuracies
 from ndcl.features import standardize
 from ndcl.models import build_network
+from ndcl.optimization import parameter_groups
 from ndcl.streams import DROPOUT, stream_seed
 
 STEPS_BETWEEN_CHECKS = 25
@@ -48,14 +49,14 @@ class Training:
             source_labels, config.batch_size, config.seed, config.resampling_ratio, num_classes=len(store.classes)
         )
         self.loader = Loader(self.problem, self.sampler, config, self.device)
-        input_shape = delivered_shape(store, config.data.image_size)
+        input_shape = delivered_shape(store, config.image_size)
         self.network = build_network(config.model, input_shape, len(store.classes), config.seed).to(self.device)
         if config.data.standardize:
             standardize(self.network, self.problem)
         sources = Sources(frequencies=self.sampler.frequencies, batch_size=config.batch_size, seed=config.seed)
         self.algorithm = build_algorithm(config.algorithm, sources).to(self.device)
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(),
+            parameter_groups(self.network, config.optimizer),
             lr=config.optimizer.learning_rate,
             weight_decay=config.optimizer.weight_decay,
             fused=True,
