@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import population
 from harness.agenda import Agenda, Due, Select
-from harness.checkpoints import CheckpointFolders
+from harness.checkpoints import CheckpointFolders, trial_folder
 from harness.records import ENDED, Journal, State, TrialRecord
 from harness.search import StudySearch, open_storage
 from harness.selection import best_checkpoint
@@ -63,6 +63,7 @@ class Conductor:
             if record.state == "running":
                 return {
                     "name": record.name,
+                    "folder": trial_folder(record.name, record.step),
                     "legs": _legs(due.study, record),
                     "resume_from": record.checkpoint,
                     "take_over": bool(record.schedule),
