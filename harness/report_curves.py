@@ -39,14 +39,18 @@ class Curve:
 
 
 def curves_of(tables: Sequence[SettingTable]) -> tuple[Curve, ...]:
-    """A curve for every group of at least two ratios."""
+    """A curve for every group of at least two ratios that has a point."""
     groups: dict[tuple[str, str], list[SettingTable]] = {}
     for table in tables:
         if ratio_of(table.imbalance) is not None:
             fixed = {key: value for key, value in table.imbalance.items() if key not in VARIED}
             groups.setdefault((table.dataset, json.dumps(fixed, sort_keys=True)), []).append(table)
     found = (_curve(group) for group in groups.values())
-    return tuple(curve for curve in found if len(set(curve.ratios.values())) > 1)
+    return tuple(
+        curve
+        for curve in found
+        if len(set(curve.ratios.values())) > 1 and any(metric.cells for metric in curve.metrics)
+    )
 
 
 def ratio_of(imbalance: Mapping[str, Any]) -> float | None:
