@@ -44,7 +44,7 @@ def paired_results(family: Mapping[K, Sequence[Sequence[float]]]) -> dict[K, Pai
     """The results of contrasts that are read together, each given by its [T][n] differences, n at least 1."""
     pooled = {name: _pooled(differences) for name, differences in family.items()}
     values = {name: signed_rank_p(pairs) for name, pairs in pooled.items()}
-    corrected, least = holm(values), holm({name: least_p(pairs) for name, pairs in pooled.items()})
+    corrected, least = holm(values), holm({name: least_p(len(pairs)) for name, pairs in pooled.items()})
     return {
         name: _result(differences, values[name], corrected[name], least[name]) for name, differences in family.items()
     }
@@ -124,9 +124,9 @@ def signed_rank_p(differences: NDArray[np.float64]) -> float:
     return min(1.0, float(sums[deviations >= observed].sum()))
 
 
-def least_p(differences: NDArray[np.float64]) -> float:
-    """The lowest two-sided p that so many pairs with a difference can give: all of 2^n equally likely signs alike."""
-    return min(1.0, 2.0 ** (1 - int(np.count_nonzero(differences))))
+def least_p(num_pairs: int) -> float:
+    """The lowest two-sided p that a signed-rank test can give: all of 2^n equally likely signs alike."""
+    return 2.0 ** (1 - num_pairs)
 
 
 def holm(p_values: Mapping[K, float]) -> dict[K, float]:

@@ -9,19 +9,23 @@ from harness.report_tables import Section, SettingTable
 
 SHOWN_DIFFERENT = ("higher", "lower")
 """Verdicts by which two algorithms differ."""
+NO_RESULT = "no pairs yet"
+INTERVALS = ("95 % interval", "over domains")
 
 
 def contrast_grid(table: SettingTable) -> Grid | None:
     """What the differences from the reference amount to over all target domains; None if there is nothing to say."""
-    blocks = [tuple(_contrast_rows(section)) for section in table.sections if section.mean_over and section.contrasts]
-    if not blocks:
+    sections = [section for section in table.sections if section.mean_over and section.contrasts]
+    if not sections:
         return None
-    reference = table.sections[0].contrasts[0].reference
+    reference = sections[0].contrasts[0].reference
+    results = [contrast.result for section in sections for contrast in section.contrasts if contrast.result]
+    over_domains = any(result.interval_over_targets for result in results)
     return Grid(
         title=f"{table.dataset}, {table.setting}: mean difference from {reference} in percentage points",
-        header=("metric", "algorithm", "mean", "95 % interval", "over domains", "pairs", "p", "verdict"),
-        blocks=tuple(blocks),
-        notes=tuple(_contrast_notes(table)),
+        header=("metric", "algorithm", "mean", *INTERVALS[: 1 + over_domains], "pairs", "p", "verdict"),
+        blocks=tuple(_contrast_rows(section, over_domains) for section in sections),
+        notes=tuple(_contrast_notes(table, over_domains)),
     )
 
 
@@ -41,29 +45,30 @@ def matrix_grid(table: SettingTable) -> Grid | None:
     )
 
 
-def _contrast_rows(section: Section) -> tuple[Row, ...]:
+def _contrast_rows(section: Section, over_domains: bool) -> tuple[Row, ...]:
     rows = []
     for contrast in section.contrasts:
-        result = contrast.result
+        result, num_intervals = contrast.result, 1 + over_domains
         cells = [EMPTY if contrast.mean is None else signed(contrast.mean.mean)]
         if result is None:
-            cells += [EMPTY] * 4 + ["provisional"]
+            cells += [EMPTY] * (num_intervals + 2) + [NO_RESULT]
         else:
-            intervals = map(_interval, (result.interval, result.interval_over_targets))
-            cells += [*intervals, str(result.num_pairs), _probability(result.p_corrected), result.verdict]
+            cells += map(_interval, (result.interval, result.interval_over_targets)[:num_intervals])
+            cells += [str(result.num_pairs), _probability(result.p_corrected), result.verdict]
         different = result is not None and result.verdict in SHOWN_DIFFERENT
         rows.append((contrast.algorithm, cells, [False] * (len(cells) - 1) + [different]))
     return label_rows(section.metric, rows)
 
 
-def _contrast_notes(table: SettingTable) -> list[str]:
+def _contrast_notes(table: SettingTable, over_domains: bool) -> list[str]:
     found = [(section.metric, contrast) for section in table.sections for contrast in section.contrasts]
     results = [contrast.result for _, contrast in found if contrast.result is not None]
     corrected = len(table.algorithms) - 1
     lines = [
         f"within noise: the 95 % interval contains 0, or p is {LEVEL} or more. The interval is for these target "
-        "domains (bootstrap of the seeds within each); over domains: as if these were drawn from many. "
-        "p: Wilcoxon's signed-rank test over the pairs of target domain and seed"
+        "domains (bootstrap of the seeds within each)"
+        + ("; over domains: as if these were drawn from many. " if over_domains else ". ")
+        + "p: Wilcoxon's signed-rank test over the pairs of target domain and seed"
         + (f", Holm-corrected for {corrected} contrasts." if corrected > 1 else ".")
     ]
     if any(result.verdict == "too few pairs" for result in results):

@@ -36,7 +36,7 @@ def draw_curves(curves: Sequence[Curve], title: str, paths: Sequence[Path]) -> N
             panel.set_axis_off()
     _add_legend(figure, panels.flat[0])
     for path in paths:
-        figure.savefig(path, dpi=160)
+        figure.savefig(path, dpi=160, metadata={"Title": title})
 
 
 def _drawn(curve: Curve) -> list[CurveMetric]:
@@ -62,6 +62,7 @@ def _draw_line(panel: "Axes", points: Sequence[tuple[float, Cell]], position: in
         [100 * cell.mean for _, cell in points],
         yerr=[100 * (cell.error or 0.0) for _, cell in points],
         color=COLOURS[position % len(COLOURS)], marker=MARKERS[position % len(MARKERS)],
+        linestyle="-" if position < len(COLOURS) else "--",
         markersize=5, linewidth=1.4, capsize=2.5, elinewidth=1.0, label=name,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from harness.config import load_sweep
 from harness.plan import make_plan
@@ -41,6 +42,15 @@ def test_the_files_of_a_report(tmp_path):
     pictures = ["accuracy_over_ratio.pdf", "accuracy_over_ratio.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [*pictures, "report.json", "report.md"]
     assert "](accuracy_over_ratio.png)" in (tmp_path / "report.md").read_text()
+
+
+def test_the_picture_is_marked_if_the_oracle_was_used(tmp_path):
+    for name, marked in (("validation_accuracy", False), ("oracle_accuracy", True)):
+        merits = {name: 0.5}
+        written(tmp_path, [measured("erm", "scan", 0.5, ratio=ratio, merits=merits) for ratio in (10, 65)])
+        with Image.open(tmp_path / "accuracy_over_ratio.png") as image:
+            assert ("ORACLE: selected with labels of the target domain" in image.text["Title"]) == marked
+        assert (b"ORACLE" in (tmp_path / "accuracy_over_ratio.pdf").read_bytes()) == marked
 
 
 def test_json_has_the_numbers_behind_the_tables(tmp_path):
