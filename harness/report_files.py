@@ -38,6 +38,6 @@ def write_report(folder: Path, comparison: Comparison) -> None:
     (folder / "report.md").write_text(to_markdown(comparison))
     (folder / "report.json").write_text(json.dumps(to_json(comparison), allow_nan=False))
     if comparison.curves:
-        lines = ["Accuracy over the imbalance ratio", *(ORACLE_WARNING.split("; ") if comparison.oracle else ())]
+        warning = "\n" + ORACLE_WARNING.replace("; ", ";\n") if comparison.oracle else ""
         paths = [folder / f"{FIGURE}.{suffix}" for suffix in ("png", "pdf")]
-        draw_curves(comparison.curves, "\n".join(lines), paths)
+        draw_curves(comparison.curves, f"Accuracy over the imbalance ratio{warning}", paths)
