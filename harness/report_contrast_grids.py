@@ -1,8 +1,8 @@
 """Differences between algorithms as grids of text: from the reference, with the statistics, and of every two."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from harness.paired_statistics import LEVEL, Interval
+from harness.paired_statistics import LEVEL, Interval, PairedResult
 from harness.report_contrasts import Contrast
 from harness.report_layout import EMPTY, Grid, Row, label_rows, signed
 from harness.report_tables import Section, SettingTable
@@ -14,35 +14,38 @@ INTERVALS = ("95 % interval", "over domains")
 
 
 def contrast_grid(table: SettingTable) -> Grid | None:
-    """What the differences from the reference amount to over all target domains; None if there is nothing to say."""
-    sections = [section for section in table.sections if section.mean_over and section.contrasts]
+    """What the differences from the reference amount to over all target domains; None without any pair."""
+    sections = [section for section in table.sections if _results(section.contrasts)]
     if not sections:
         return None
-    reference = sections[0].contrasts[0].reference
-    results = [contrast.result for section in sections for contrast in section.contrasts if contrast.result]
-    over_domains = any(result.interval_over_targets for result in results)
+    over_domains = any(result.interval_over_targets for s in sections for result in _results(s.contrasts))
     return Grid(
-        title=f"{table.dataset}, {table.setting}: mean difference from {reference} in percentage points",
+        title=f"{table.dataset}, {table.setting}: mean difference from {table.algorithms[0]} in percentage points",
         header=("metric", "algorithm", "mean", *INTERVALS[: 1 + over_domains], "pairs", "p", "verdict"),
         blocks=tuple(_contrast_rows(section, over_domains) for section in sections),
-        notes=tuple(_contrast_notes(table, over_domains)),
+        notes=tuple(_contrast_notes(sections, over_domains)),
     )
 
 
 def matrix_grid(table: SettingTable) -> Grid | None:
     """Mean differences of every two algorithms; None with fewer than three, as the contrasts say it all then."""
-    blocks = [_matrix_rows(table, section) for section in table.sections if section.mean_over]
-    if len(table.algorithms) < 3 or not blocks:
+    sections = [section for section in table.sections if _results(section.pairwise)]
+    if len(table.algorithms) < 3 or not sections:
         return None
-    num_contrasts = len(table.sections[0].pairwise)
     return Grid(
         title=f"{table.dataset}, {table.setting}: every two algorithms, row minus column in percentage points",
         header=("metric", "algorithm", *table.algorithms),
-        blocks=tuple(blocks),
-        notes=(
-            f"Bold: not within noise, by the same rule; p is Holm-corrected for {num_contrasts} contrasts of a metric.",
-        ),
+        blocks=tuple(_matrix_rows(table, section) for section in sections),
+        notes=(f"Bold: not within noise, by the same rule{_correction(len(_results(sections[0].pairwise)))}.",),
     )
+
+
+def _results(contrasts: Sequence[Contrast]) -> list[PairedResult]:
+    return [contrast.result for contrast in contrasts if contrast.result is not None]
+
+
+def _correction(num_contrasts: int) -> str:
+    return f", with p Holm-corrected for {num_contrasts} contrasts" if num_contrasts > 1 else ""
 
 
 def _contrast_rows(section: Section, over_domains: bool) -> tuple[Row, ...]:
@@ -60,18 +63,16 @@ def _contrast_rows(section: Section, over_domains: bool) -> tuple[Row, ...]:
     return label_rows(section.metric, rows)
 
 
-def _contrast_notes(table: SettingTable, over_domains: bool) -> list[str]:
-    found = [(section.metric, contrast) for section in table.sections for contrast in section.contrasts]
-    results = [contrast.result for _, contrast in found if contrast.result is not None]
-    corrected = len(table.algorithms) - 1
+def _contrast_notes(sections: Sequence[Section], over_domains: bool) -> list[str]:
+    found = [(section.metric, contrast) for section in sections for contrast in section.contrasts]
     lines = [
         f"within noise: the 95 % interval contains 0, or p is {LEVEL} or more. The interval is for these target "
         "domains (bootstrap of the seeds within each)"
         + ("; over domains: as if these were drawn from many. " if over_domains else ". ")
         + "p: Wilcoxon's signed-rank test over the pairs of target domain and seed"
-        + (f", Holm-corrected for {corrected} contrasts." if corrected > 1 else ".")
+        + f"{_correction(len(_results(sections[0].contrasts)))}."
     ]
-    if any(result.verdict == "too few pairs" for result in results):
+    if any(result.verdict == "too few pairs" for section in sections for result in _results(section.contrasts)):
         lines.append("too few pairs: no difference could be shown with so few, however large it is; run more seeds.")
     lines += [
         f"{metric}, {contrast.algorithm}: {contrast.result.verdict} on these target domains, but not to be expected of "
@@ -110,7 +111,5 @@ def _entry(found: Mapping[tuple[str, str], Contrast], first: str, second: str) -
     sign, contrast = (1, found[first, second]) if (first, second) in found else (-1, found.get((second, first)))
     if contrast is None or contrast.mean is None:
         return ("" if first == second else EMPTY), False
-    star = "*" if contrast.mean.provisional else ""
-    return f"{signed(sign * contrast.mean.mean)}{star}", bool(
-        contrast.result and contrast.result.verdict in SHOWN_DIFFERENT
-    )
+    text = signed(sign * contrast.mean.mean) + ("*" if contrast.mean.provisional else "")
+    return text, contrast.result is not None and contrast.result.verdict in SHOWN_DIFFERENT

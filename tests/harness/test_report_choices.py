@@ -64,8 +64,11 @@ def test_the_oracle_is_marked_at_every_table_of_every_output(names):
     records = [trial(0, *[0.6] * len(names), names=names)]
     for algorithm in ("erm", "ndcl", "focal"):
         for ratio in (10, 65):
-            merits = dict.fromkeys(names, 0.5)
-            records += [measured(algorithm, "scan", 0.5, seed=s, ratio=ratio, merits=merits) for s in (1, 2)]
+            merits, values = dict.fromkeys(names, 0.5), records[0].values
+            records += [
+                measured(algorithm, "scan", 0.5, seed=seed, ratio=ratio, merits=merits, values=values)
+                for seed in (1, 2)
+            ]
     comparison = compare(records)
     assert comparison.oracle
     terminal, markdown, data = outputs(records)

@@ -42,7 +42,7 @@ def test_a_true_difference_is_told_from_noise():
     assert verdicts(compare(records)) == {"ndcl": "higher", "focal": "within noise", "ldam": "lower"}
     assert grid_row(records, "overall", "ndcl")[-1] == "higher"
     assert grid_row(records, "few", "focal")[-2:] == ["within", "noise"]
-    assert "Holm-corrected for 3 contrasts" in to_markdown(compare(records))
+    assert ", with p Holm-corrected for 3 contrasts." in to_markdown(compare(records))
 
 
 def test_numbers_are_those_of_the_pairs():
@@ -116,7 +116,11 @@ def test_provisional_differences_are_shown_without_statistics():
     contrast = difference(only(records))
     assert contrast.mean.provisional
     assert contrast.result is None
-    assert grid_row(records, "overall", "ndcl")[1:] == ["-", "-", "-", "no", "pairs", "yet"]
+    assert "mean difference" not in printed(records)
+    records += sweep({"focal": 0.1})
+    assert grid_row(records, "overall", "ndcl")[1:] == ["-", "-", "-", "-", "no", "pairs", "yet"]
+    assert grid_row(records, "overall", "focal")[-1] == "higher"
+    assert "Holm" not in printed(records)  # there is but one test
 
 
 def test_a_metric_without_values_is_left_out():
@@ -150,7 +154,7 @@ def test_the_matrix_has_every_two_algorithms_both_ways_round():
     assert rows["erm"][0] == ""
     assert [cell.startswith("**") for cell in rows["ndcl"]] == [True, False, True]
     assert not rows["focal"][0].startswith("**")
-    assert "for 3 contrasts of a metric" in to_markdown(compare(records))
+    assert "by the same rule, with p Holm-corrected for 3 contrasts." in to_markdown(compare(records))
 
 
 def test_two_algorithms_need_no_matrix():
