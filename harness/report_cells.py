@@ -36,8 +36,7 @@ def shown_records(study: Sequence[TrialRecord], top_k: int) -> list[TrialRecord]
 
     `top_k` search trials were repeated as final runs, from which the study chose by source domains alone.
     """
-    selected = select(study)
-    return chosen_finals(study, top_k) or ([selected] if selected else [])
+    return chosen_finals(study, top_k) or select(study)
 
 
 def values_by_seed(shown: Sequence[TrialRecord], metric: str) -> dict[int, float]:

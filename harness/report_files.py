@@ -19,7 +19,8 @@ from harness.sweep_folder import SWEEP_FILE
 def compare_sweep(folder: Path, records: Sequence[TrialRecord], reference: str | None = None) -> Comparison:
     """The comparison of a sweep's records in the order of its plan. Raises UserError for an unknown `reference`."""
     plan = _planned(folder)
-    return compare(records, reference=reference, studies=[study.key for study in plan])
+    top_k = max((study.top_k for study in plan), default=1)
+    return compare(records, reference=reference, studies=[study.key for study in plan], top_k=top_k)
 
 
 def _planned(folder: Path) -> tuple[StudyPlan, ...]:
