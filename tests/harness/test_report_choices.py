@@ -24,9 +24,9 @@ def trial(number, *merits, names=("validation_accuracy",), target_accuracy=0.5):
     return measured("erm", "scan", target_accuracy, seed=0, stage="search", number=number, values=values, merits=found)
 
 
-def final(seed, number, names=("validation_accuracy",), target_accuracy=0.5):
+def final(seed, number, names=("validation_accuracy",), target_accuracy=0.5, validation=0.5):
     """A final run of the values of search trial `number`."""
-    merits = dict.fromkeys(names, 0.5)
+    merits = dict.fromkeys(names, validation)
     return measured(
         "erm", "scan", target_accuracy, seed=seed, values={"optimizer.learning_rate": number}, merits=merits
     )
@@ -50,6 +50,21 @@ def test_permuting_the_target_accuracies_changes_no_choice():
             (shown,) = section(only(records)).values["erm", "scan"].values()
             found.add((len(records), accuracy.index(shown)))
     assert found == {(3, 1), (4, 4)}
+
+
+@pytest.mark.parametrize("better_on_target", [0, 1])
+def test_of_the_best_k_the_final_runs_on_source_domains_decide(better_on_target):
+    """Trial 1 won the search, but trial 0 is better over the final seeds, whatever the target says."""
+    records = [trial(0, 0.6), trial(1, 0.7)]
+    for number, validation in ((0, 0.65), (1, 0.62)):
+        accuracy = 0.9 if number == better_on_target else 0.1
+        records += [
+            replace(run, number=2 * number + run.number)
+            for seed in (1, 2)
+            for run in [final(seed, number, target_accuracy=accuracy, validation=validation)]
+        ]
+    shown = {k: compare(records, top_k=k).tables[0].sections[0].cells["erm", "scan"].mean for k in (1, 2)}
+    assert shown == pytest.approx({1: 0.9, 2: 0.1} if better_on_target == 1 else {1: 0.1, 2: 0.9})
 
 
 # The oracle

@@ -195,6 +195,17 @@ def test_fewer_trials_other_steps_and_other_seeds_are_told():
     assert note in " ".join(printed(records).split())
 
 
+def test_steps_are_those_of_the_search():
+    """After leave-one-domain-out the final runs of each study stop where its search was best."""
+    records = [
+        *sweep({"erm": 0.0}, targets=("scan",), num_steps=4),
+        *sweep({"ndcl": 0.1}, targets=("scan",), num_steps=8),
+    ]
+    records += [searched(algorithm, 0) for algorithm in ("erm", "ndcl")]
+    assert only(records).budgets["ndcl", "scan"].num_steps == (10,)
+    assert "BUDGET" not in to_markdown(compare(records))
+
+
 @pytest.mark.parametrize(("state", "counted"), [("pruned", 2), ("failed", 2), ("running", 1), ("interrupted", 1)])
 def test_trials_count_once_they_have_ended(state, counted):
     unfinished = replace(searched("erm", 1), state=state)

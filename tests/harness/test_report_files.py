@@ -112,6 +112,25 @@ def test_rows_and_columns_stand_as_in_the_sweeps_file(tmp_path):
     assert tables[0]["algorithms"] == ["erm", "ndcl", "focal"]
 
 
+def test_how_many_trials_were_repeated_stands_in_the_sweeps_file(tmp_path):
+    path = sweeps.written(tmp_path, final={"seeds": 1, "top_k": 2})
+    plan = make_plan(load_sweep(path), tmp_path, domains=lambda *_: TARGETS, check=lambda _: None)
+    values = [{"algorithm.alpha": alpha} for alpha in (0.1, 1.0)]
+    merits = [{"validation_accuracy": validation} for validation in (0.6, 0.7)]
+    records = [
+        *[
+            measured("ndcl", "scan", 0.5, seed=0, stage="search", number=n, values=values[n], merits=merits[n])
+            for n in (0, 1)
+        ],
+        *[measured("ndcl", "scan", 0.1 + n, number=n, values=values[n], merits=merits[1 - n]) for n in (0, 1)],
+    ]
+    for text, shown in ((None, 1.1), (yaml.safe_dump(plan.resolved), 0.1)):
+        if text:
+            (tmp_path / SWEEP_FILE).write_text(text)
+        cells = written(tmp_path, records)["tables"][0]["metrics"]["overall"]["cells"]
+        assert cells["ndcl"]["scan"]["mean"] == pytest.approx(shown)
+
+
 def test_a_sweep_file_of_an_earlier_version_costs_only_the_order(tmp_path):
     (tmp_path / SWEEP_FILE).write_text("name: old\nsearch: {pruner: successive}\n")
     assert written(tmp_path, sweep(65))["tables"][0]["targets"] == list(TARGETS)
