@@ -14,9 +14,8 @@ PURE = {
     "plan_studies",
     "space",
     "selection",
-    "report",
-    "report_comparison",
-    "report_layout",
+    "paired_statistics",
+    *(path.stem for path in (ROOT / "harness").glob("report*.py")),
     "config",
     "records",
 }

@@ -98,3 +98,34 @@ def record(
         ended=1010.0 + number if state in ("finished", "pruned", "failed") else None,
         **changes,
     )
+
+
+def measured(
+    algorithm: str,
+    target: str,
+    accuracy: float | None,
+    *,
+    seed: int = 1,
+    stage: Stage = "final",
+    number: int | None = None,
+    values: dict[str, Any] | None = None,
+    merits: dict[str, float] | None = None,
+    ratio: float = 65,
+    **config: Any,
+) -> TrialRecord:
+    """A training with one checkpoint, of which only what a report reads is made; a final one unless said otherwise.
+
+    `merits` has the values of the criteria that it is judged by.
+    """
+    merits = merits or {"validation_accuracy": 0.5}
+    imbalance = {"setting": "long_tail", "ratio": ratio, "counts": None}
+    made = {"seed": seed, "num_steps": 10, "imbalance": imbalance, "select_by": list(merits), **config}
+    return TrialRecord(
+        study=StudyKey(algorithm=algorithm, dataset="digits", setting=f"long_tail-{ratio:g}", target=target),
+        stage=stage,
+        number=seed - 1 if number is None else number,
+        values=values or {},
+        config=made,
+        state="finished",
+        evaluations=({"step": 10, **merits, "target": dict.fromkeys(ACCURACY, accuracy)},),
+    )
