@@ -53,8 +53,9 @@ def measured_speed(config: TrainConfig, num_threads: int) -> Speed:
 
 def checkpoint_bytes(training: Training) -> int:
     """Of the network, Adam's two moments of each parameter, and the best network so far."""
-    state = sum(tensor.nbytes for tensor in training.network.state_dict().values())
-    return 2 * state + 2 * sum(parameter.nbytes for parameter in training.network.parameters())
+    network = sum(int(tensor.nbytes) for tensor in training.network.state_dict().values())
+    moments = 2 * sum(int(parameter.nbytes) for parameter in training.network.parameters())
+    return 2 * network + moments
 
 
 def _seconds_per_step(training: Training) -> float:

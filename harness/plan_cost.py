@@ -134,7 +134,7 @@ def recorded_speeds(records: Iterable[TrialRecord]) -> dict[Kind, Speed]:
 def cost_of(
     plan: "Plan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed], max_concurrent: int | None
 ) -> Cost:
-    """What is left of the plan's studies whose kind has a speed, with `max_concurrent` trials at once (None: it is 0)."""
+    """What is left of the plan's studies whose kind has a speed; `max_concurrent` is None if no trial fits."""
     studies = [study for study in plan.studies if Kind.of(study.base) in speeds]
     trial_seconds = sum((seconds_left(study, records, speeds) for study in studies), NOTHING)
     open_trials = sum(_num_open(study, records) for study in studies)

@@ -111,7 +111,7 @@ def study_table(states: Sequence[StudyState]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("study", overflow="fold")
     table.add_column("stage", no_wrap=True)
-    for name in ("trials", *STATES, "best objective"):
+    for name in ("trials", *STATES, "best"):
         table.add_column(name, justify="right", no_wrap=True)
     for state in states:
         best = shown_value(state.best) if state.best else None

@@ -1,4 +1,4 @@
-"""What a sweep is doing or has come to, read from its folder alone: by another process, and without writing anything."""
+"""What a sweep does or has come to, read from its folder alone, by any process and without writing anything."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
