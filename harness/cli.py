@@ -156,7 +156,7 @@ def status(
     if watch:
         watched(console, lambda: read_status(results, name))
     else:
-        console.print(status_view(read_status(results, name)))
+        console.print(status_view(read_status(results, name)), soft_wrap=True)
 
 
 @app.command(epilog="Example: ndcl report digits --results results")

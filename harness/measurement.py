@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from harness.plan import Plan
+from harness.plan import Plan, StudyPlan
 from harness.plan_cost import Kind, Speed
 from harness.space import defaults
 from ndcl.config import TrainConfig
@@ -25,8 +25,10 @@ def measured_speeds(plan: Plan) -> Iterator[tuple[Kind, Speed]]:
 
     Raises UserError for a training that can't be built here, such as one whose weights can't be had.
     """
-    studies = {Kind.of(study.base): study for study in reversed(plan.studies)}
-    for kind, study in reversed(studies.items()):
+    first: dict[Kind, StudyPlan] = {}
+    for study in plan.studies:
+        first.setdefault(Kind.of(study.base), study)
+    for kind, study in first.items():
         config = study.train_config(defaults(study.space))
         yield kind, measured_speed(config, max(1, int(plan.cpus_per_trial)))
 

@@ -25,7 +25,7 @@ def plan_table(plan: Plan, records: Iterable[TrialRecord]) -> Table:
     """One row a study."""
     table = Table(title=f"sweep {plan.name}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("study", overflow="fold")
-    for name in ("searched", "trials", "final runs", "steps each", "done"):
+    for name in ("searched", "trials", "final", "steps", "done"):
         table.add_column(name, justify="right", no_wrap=True)
     done = _done(records)
     for study in plan.studies:
