@@ -47,6 +47,7 @@ def measured_speed(config: TrainConfig, num_threads: int) -> Speed:
             seconds_per_step=_seconds_per_step(training),
             seconds_per_evaluation=_seconds_per_evaluation(training),
             checkpoint_bytes=checkpoint_bytes(training),
+            device=training.device.type,
         )
     finally:
         training.loader.close()

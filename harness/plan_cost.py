@@ -65,6 +65,8 @@ class Speed:
     seconds_per_evaluation: float = 0.0
     """0 where it is part of the seconds of a step."""
     checkpoint_bytes: int | None = None
+    device: str | None = None
+    """`cpu` or `cuda`, where it was measured; None where it is taken from trials."""
 
     def seconds(self, num_steps: float, evaluate_every: int) -> float:
         """Of a training of `num_steps`."""

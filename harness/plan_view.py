@@ -56,6 +56,8 @@ def cost_lines(
     if not speeds:
         yield "time: not known before a trial has ended; `ndcl plan --measure` times a few steps of each kind here"
         return
+    if plan.gpus_per_trial and any(speed.device == "cpu" for speed in speeds.values()):
+        yield "warning: each training takes a GPU but was measured on the CPU; what follows is for the CPU's speed"
     cost = cost_of(plan, records, speeds, fit.max_concurrent or None)
     if cost.wall_seconds:
         yield f"time left: {durations(cost.wall_seconds)} with {fit.max_concurrent} at once on this machine"
@@ -69,10 +71,10 @@ def cost_lines(
 
 
 def speed_line(kind: Kind, speed: Speed) -> str:
-    """`erm with small_cnn on digits: 0.021 s a step, 0.2 s an evaluation`."""
+    """`erm with small_cnn on digits: 0.021 s a step, 0.2 s an evaluation (...)`."""
     return (
         f"{kind}: {speed.seconds_per_step:.3g} s a step, {speed.seconds_per_evaluation:.3g} s an evaluation "
-        "(measured here, one alone)"
+        f"(measured on this machine's {'GPU' if speed.device == 'cuda' else 'CPU'}, one alone)"
     )
 
 

@@ -92,10 +92,15 @@ def test_a_plan_prices_the_rest_by_what_trials_took(tmp_path: Path) -> None:
 
 
 def test_a_plan_measures_each_kind_of_training(tmp_path: Path) -> None:
-    output = run("plan", sweeps.written(tmp_path), "--results", tmp_path, "--measure").output
+    path = sweeps.written(tmp_path, train={**sweeps.TINY["train"], "device": "cpu"})
+    output = run("plan", path, "--results", tmp_path, "--measure").output
     for algorithm in ("erm", "ndcl"):
         assert re.search(rf"{algorithm} with small_cnn on digits: [\d.e-]+ s a step, [\d.e-]+ s an evaluation", output)
+    assert output.count("(measured on this machine's CPU, one alone)") == 2
     assert re.search(r"time left: .* at once on this machine", output)
+    assert "measured on the CPU" not in output
+    other = run("plan", path, "--results", tmp_path, "--measure", "--set", "resources.gpus_per_trial=1").output
+    assert "warning: each training takes a GPU but was measured on the CPU" in other
     assert re.search(r"disk: 0\.\d+ to 0\.\d+ GB of checkpoints", output)
 
 
