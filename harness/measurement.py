@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
 import torch
 
-from harness.plan import Plan, StudyPlan
-from harness.plan_cost import Kind, Speed
+from harness.plan import Plan
+from harness.plan_cost import Kind, Speed, kinds_of
+from harness.selection import LAST_STEP
 from harness.space import defaults
 from ndcl.config import TrainConfig
-from ndcl.training import Training
+from ndcl.cross_validation import CrossValidation
+from ndcl.training import Training, build_training
 
 WARM_UP_STEPS = 3
 ROUNDS, STEPS_PER_ROUND = 5, 5
@@ -25,11 +28,13 @@ def measured_speeds(plan: Plan) -> Iterator[tuple[Kind, Speed]]:
 
     Raises UserError for a training that can't be built here, such as one whose weights can't be had.
     """
-    first: dict[Kind, StudyPlan] = {}
+    first: dict[Kind, TrainConfig] = {}
     for study in plan.studies:
-        first.setdefault(Kind.of(study.base), study)
-    for kind, study in first.items():
         config = study.train_config(defaults(study.space))
+        search, final = kinds_of(study)
+        first.setdefault(search, config)
+        first.setdefault(final, replace(config, select_by=(LAST_STEP,)))
+    for kind, config in first.items():
         yield kind, measured_speed(config, max(1, int(plan.cpus_per_trial)))
 
 
@@ -40,18 +45,28 @@ def measured_speed(config: TrainConfig, num_threads: int) -> Speed:
     """
     earlier = torch.get_num_threads()
     torch.set_num_threads(num_threads)
-    training = Training(config)
+    try:
+        training = build_training(config)
+        folds = list(training.folds.values()) if isinstance(training, CrossValidation) else [training]
+        speeds = [_speed(fold) for fold in folds]
+    finally:
+        torch.set_num_threads(earlier)
+    return Speed(
+        seconds_per_step=sum(speed.seconds_per_step for speed in speeds),
+        seconds_per_evaluation=sum(speed.seconds_per_evaluation for speed in speeds),
+        checkpoint_bytes=sum(map(checkpoint_bytes, folds)),
+        device=folds[0].device.type,
+    )
+
+
+def _speed(training: Training) -> Speed:
     try:
         training.time_steps(WARM_UP_STEPS)
         return Speed(
-            seconds_per_step=_seconds_per_step(training),
-            seconds_per_evaluation=_seconds_per_evaluation(training),
-            checkpoint_bytes=checkpoint_bytes(training),
-            device=training.device.type,
+            seconds_per_step=_seconds_per_step(training), seconds_per_evaluation=_seconds_per_evaluation(training)
         )
     finally:
         training.loader.close()
-        torch.set_num_threads(earlier)
 
 
 def checkpoint_bytes(training: Training) -> int:

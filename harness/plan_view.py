@@ -8,7 +8,7 @@ from rich.table import Table
 
 from harness.machine import Fit
 from harness.plan import Plan, StudyPlan
-from harness.plan_cost import NOTHING, Cost, Kind, Range, Speed, cost_of, steps_left
+from harness.plan_cost import NOTHING, Cost, Kind, Range, Speed, cost_of, kinds_of, steps_left
 from harness.progress import duration
 from harness.records import ENDED, TrialRecord
 
@@ -54,7 +54,7 @@ def cost_lines(
     if fit.problem:
         yield f"warning: on this machine the sweep can't run: {fit.problem}"
     if not speeds:
-        yield "time: not known before a trial has ended; `ndcl plan --measure` times a few steps of each kind here"
+        yield "time: not known before a trial was evaluated; `ndcl plan --measure` times a few steps of each kind here"
         return
     if plan.gpus_per_trial and any(speed.device == "cpu" for speed in speeds.values()):
         yield "warning: each training takes a GPU but was measured on the CPU; what follows is for the CPU's speed"
@@ -65,9 +65,9 @@ def cost_lines(
     yield from _price_line(cost, prices)
     if cost.checkpoint_bytes:
         yield f"disk: {_gigabytes(cost.checkpoint_bytes)} of checkpoints when it has ended"
-    unknown = sorted({str(Kind.of(study.base)) for study in plan.studies if Kind.of(study.base) not in speeds})
+    unknown = sorted({str(kind) for study in plan.studies for kind in kinds_of(study) if kind not in speeds})
     if unknown:
-        yield f"not counted, since no trial of it has ended yet: {', '.join(unknown)}"
+        yield f"not counted, since none of it has been evaluated yet: {'; '.join(unknown)}"
 
 
 def speed_line(kind: Kind, speed: Speed) -> str:

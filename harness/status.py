@@ -9,7 +9,7 @@ import yaml
 from harness.agenda import Agenda
 from harness.config import SweepConfig
 from harness.plan import Plan
-from harness.plan_cost import NOTHING, Kind, Range, recorded_speeds, seconds_left
+from harness.plan_cost import NOTHING, Range, kinds_of, recorded_speeds, seconds_left
 from harness.plan_studies import studies_of
 from harness.records import Journal, TrialRecord
 from harness.selection import select
@@ -42,8 +42,8 @@ class SweepStatus:
 
     @property
     def open_trials(self) -> list[TrialRecord]:
-        """Those that run, or were interrupted and will go on."""
-        return [record for record in self.records if record.state in ("running", "interrupted")]
+        """Those that run, wait for their population, or were interrupted and will go on."""
+        return [record for record in self.records if record.state in ("running", "waiting", "interrupted")]
 
     @property
     def failed_trials(self) -> list[TrialRecord]:
@@ -51,12 +51,12 @@ class SweepStatus:
         return [record for record in self.records if record.state == "failed"]
 
     def seconds_left(self) -> Range | None:
-        """With as many trials at once as run now; None if none runs, or a kind of training has not ended yet."""
+        """With as many trials at once as run now; None if none runs, or a kind has not been evaluated yet."""
         speeds = recorded_speeds(self.records)
         keys = {state.key for state in self.studies if state.stage in ("search", "final")}
         studies = [study for study in self.plan.studies if study.key in keys]
         num_running = sum(record.state == "running" for record in self.records)
-        if not num_running or any(Kind.of(study.base) not in speeds for study in studies):
+        if not num_running or any(kind not in speeds for study in studies for kind in kinds_of(study)):
             return None
         return sum((seconds_left(study, self.records, speeds) for study in studies), NOTHING) * (1 / num_running)
 

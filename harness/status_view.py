@@ -68,6 +68,5 @@ def next_command(status: SweepStatus) -> str:
 
 
 def _open_line(status: SweepStatus, record: TrialRecord, now: float) -> str:
-    step = record.evaluations[-1]["step"] if record.evaluations else 0
     ago = duration(now - status.changed[record.name])
-    return f"{record.state}: {record.name}, step {step}/{record.config['num_steps']}, last change {ago} ago"
+    return f"{record.state}: {record.name}, step {record.step}/{record.config['num_steps']}, last change {ago} ago"

@@ -74,7 +74,7 @@ def test_a_plan_says_how_to_learn_its_time_and_what_does_not_fit(tmp_path: Path)
     output = run("plan", path, "--results", tmp_path, "--set", "resources.cpus_per_trial=1000").output
     assert "left: 64 to 80 steps" in output  # 4 studies x (4 + 2 x 2 + 2 x 4) and 4 x 5 x 4
     assert "warning: on this machine the sweep can't run: resources: a trial needs 1000 CPU, but there are" in output
-    assert "time: not known before a trial has ended; `ndcl plan --measure` times" in output
+    assert "time: not known before a trial was evaluated; `ndcl plan --measure` times" in output
     assert "warning" not in run("plan", path, "--results", tmp_path).output
 
 

@@ -52,6 +52,12 @@ def test_each_kind_is_measured_once() -> None:
     assert kinds == [Kind(dataset="digits", backbone="small_cnn", algorithm=name) for name in ("erm", "ndcl")]
 
 
+def test_leaving_each_source_domain_out_costs_a_training_each() -> None:
+    folds = study(base=base(select_by=["leave_one_domain_out_accuracy"]))
+    (_, search), (_, final) = measured_speeds(plan(Path(), folds))
+    assert search.checkpoint_bytes == 3 * (final.checkpoint_bytes or 0) > 0
+
+
 def test_what_cannot_be_built_is_a_users_mistake() -> None:
     with pytest.raises(UserError, match="takes no weights"):
         measured_speed(config(model={"backbone": "small_cnn", "weights": "imagenet"}), 1)
