@@ -14,7 +14,7 @@ from harness.agenda import Agenda, Due, Select
 from harness.checkpoints import CheckpointFolders, trial_folder
 from harness.records import ENDED, Journal, State, TrialRecord
 from harness.search import StudySearch, open_storage
-from harness.selection import best_checkpoint
+from harness.selection import best_checkpoint, select
 from harness.sweep_folder import storage_problem
 from harness.warm_start import warm_values
 from ndcl.errors import UserError
@@ -118,7 +118,19 @@ class Conductor:
         self._put(record)
         self._tell(record)
         self._folders.keep_only(name, kept)
+        self._keep_selected(self._studies[record.study.name])
         self._advance(self._studies[record.study.name])
+
+    def _keep_selected(self, study: "StudyPlan") -> None:
+        """Remove the checkpoints of search trials that are not among the best, if the plan wants it so."""
+        if self.plan.keep_checkpoints == "all":
+            return
+        finished = [record for record in self.agenda.search_records(study) if record.state == "finished"]
+        best = select(finished, study.top_k)
+        for record in finished:
+            if record not in best and record.checkpoint is not None:
+                self._put(replace(record, checkpoint=None))
+                self._folders.keep_only(record.name, None)
 
     def _advance(self, study: "StudyPlan") -> None:
         """Let a population go on once all of it has come as far as it may.

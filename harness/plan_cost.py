@@ -188,7 +188,7 @@ def cost_of(
         wall_seconds=trial_seconds * (1 / at_once) if at_once else None,
         cpu_hours=hours * plan.cpus_per_trial,
         gpu_hours=hours * plan.gpus_per_trial,
-        checkpoint_bytes=_checkpoint_bytes(studies, speeds, max_concurrent or 1),
+        checkpoint_bytes=_checkpoint_bytes(plan, studies, speeds, max_concurrent or 1),
     )
 
 
@@ -205,7 +205,7 @@ def _num_open(study: "StudyPlan", records: Sequence[TrialRecord]) -> int:
 
 
 def _checkpoint_bytes(
-    studies: Sequence["StudyPlan"], speeds: Mapping[Kind, Speed], max_concurrent: int
+    plan: "Plan", studies: Sequence["StudyPlan"], speeds: Mapping[Kind, Speed], max_concurrent: int
 ) -> Range | None:
     """A finished trial keeps one checkpoint, a stopped one none; a running one has a second while it writes."""
     held, largest = NOTHING, 0
@@ -214,6 +214,7 @@ def _checkpoint_bytes(
         if search is None or final is None:
             return None
         finals = final * study.num_final
-        held += Range(least=search * _never_stopped(study) + finals, most=search * study.num_trials + finals)
+        kept = study.num_trials if plan.keep_checkpoints == "all" else min(study.top_k, study.num_trials)
+        held += Range(least=search * min(kept, _never_stopped(study)) + finals, most=search * kept + finals)
         largest = max(largest, search, final)
     return held + Range(least=0, most=largest * max_concurrent)
