@@ -17,6 +17,7 @@ _MAY_DIFFER = {
     ("evaluate_every",),
     ("device",),
     ("micro_batch_size",),
+    ("activation_checkpointing",),
     ("compile",),
     ("data", "folder"),
     ("data", "workers"),

@@ -243,6 +243,8 @@ class TrainConfig:
     """Rows that are in the network at once; default: all. Less memory for about a third more time, same gradient."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the network's multiplications; parameters and losses are float32 in either case."""
+    activation_checkpointing: bool = False
+    """Compute activations inside the backbone's blocks twice instead of keeping them: less memory, same gradient."""
     compile: bool = False
     """Compile the network by torch.compile: a faster step after a first one that takes a minute."""
 

@@ -5,6 +5,8 @@ hash of the row's key, the layer and the position; nothing is drawn from torch's
 Legend: m rows in a forward, F numbers in each.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import cast
 
 import numpy as np
@@ -24,6 +26,18 @@ class RowKeys:
         self.num_layers = 0
         self.now: Tensor | None = None
         """[m] int64 in [0, 2^32), set before each training forward."""
+
+    def as_now(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Contexts for a forward now, and for the same one again when other rows may have been in the network."""
+        return nullcontext(), self._again(self.now)
+
+    @contextmanager
+    def _again(self, keys: Tensor | None) -> Iterator[None]:
+        later, self.now = self.now, keys
+        try:
+            yield
+        finally:
+            self.now = later
 
 
 class RowDropout(nn.Dropout):

@@ -26,6 +26,7 @@ from ndcl.losses import full_precision
 from ndcl.mixing import MixupPlan
 from ndcl.models import Network
 from ndcl.parallel import Group
+from ndcl.recompute import recompute_blocks
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,16 @@ class Step:
     ) -> None:
         """Prepares `network`: dropout by rows, and gradients that are summed over the workers of `group`.
 
-        Raises UserError for BatchNorm that is not frozen where it would not see the whole batch.
+        Raises UserError for BatchNorm that is not frozen where it would not see the whole batch, or would see it twice,
+        and for activation checkpointing of a network without blocks.
         """
         self._network, self._algorithm, self._group = network, algorithm, group
         self._precision, self._rows_at_once, self._seed = config.precision, config.micro_batch_size, config.seed
-        if group.is_several or self._rows_at_once is not None:
+        if group.is_several or self._rows_at_once is not None or config.activation_checkpointing:
             _require_frozen_batchnorm(network)
         self._dropped_by = use_row_dropout(network)
+        if config.activation_checkpointing:
+            recompute_blocks(network, self._dropped_by)
         like = full_precision(next(network.parameters()).detach())
         self._no_logits = like.new_empty((0, num_classes))
         self._sum = GradientSum(network.parameters(), group) if group.is_several else None
@@ -183,6 +187,6 @@ def _mix(plan: MixupPlan, all_inputs: Tensor) -> Tensor:
 def _require_frozen_batchnorm(network: Network) -> None:
     if network.batchnorms and not network.freeze_batchnorm:
         raise UserError(
-            "model.freeze_batchnorm: false works with one worker and without micro_batch_size only, because BatchNorm "
-            "would take each part of a batch by its own statistics; set it to true, or use a network without BatchNorm"
+            "model.freeze_batchnorm: false works with one worker only, without micro_batch_size and without "
+            "activation_checkpointing, because BatchNorm must see the whole batch once; set it to true"
         )

@@ -64,7 +64,7 @@ def test_the_cases_hold_every_algorithm_and_every_mode() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world_size", (1, *SEVERAL))
+@pytest.mark.parametrize("world_size", [1, *SEVERAL])
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_those_of_one_worker_with_the_whole_batch(outcome: Outcome, name: str, world_size: int) -> None:
     alone = outcome.of[1][0][name.removesuffix("/micro")]
@@ -86,6 +86,12 @@ def test_all_workers_hold_the_same_evaluations(outcome: Outcome, name: str, worl
 
 
 @pytest.mark.slow
+def test_a_worker_without_mixed_rows_is_among_the_cases(outcome: Outcome) -> None:
+    evaluations = outcome.of[1][0]["fewer rows than workers"]["evaluations"]
+    assert any(each["losses"]["margin"] > 0 for each in evaluations)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", SEVERAL)
 @pytest.mark.parametrize("name", BROKEN)
 def test_parameters_differ_if_a_part_is_broken(outcome: Outcome, name: str, world_size: int) -> None:
@@ -94,7 +100,7 @@ def test_parameters_differ_if_a_part_is_broken(outcome: Outcome, name: str, worl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world_size", (1, 3))
+@pytest.mark.parametrize("world_size", [1, 3])
 def test_a_checkpoint_of_two_workers_goes_on_with_any_number(outcome: Outcome, world_size: int) -> None:
     undisturbed = outcome.of[1][0]["undisturbed"]
     for results in outcome.of[world_size]:
@@ -113,8 +119,8 @@ def test_a_loss_that_is_not_finite_ends_all_workers_alike(outcome: Outcome, worl
     assert all(other == first for other in others)
 
 
-@pytest.mark.parametrize("total", (0, 1, 2, 5, 24, 25))
-@pytest.mark.parametrize("world_size", (1, 2, 3, 7))
+@pytest.mark.parametrize("total", [0, 1, 2, 5, 24, 25])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 def test_shares_are_all_rows_once_and_about_equal(total: int, world_size: int) -> None:
     shares = [Share(rank=rank, world_size=world_size).rows(total) for rank in range(world_size)]
     assert [row for share in shares for row in range(total)[share]] == list(range(total))
