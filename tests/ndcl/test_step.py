@@ -119,7 +119,7 @@ def test_activation_checkpointing_keeps_less() -> None:
             loss = case.algorithm(case.network, case.batch, 4)  # forwards alone: gradients would be most of it
         assert loss.total.isfinite()
         peaks.append(memory.peak_bytes)
-    assert peaks[1] < peaks[0] / 2
+    assert peaks[1] < 0.7 * peaks[0]  # what is left: the stem, and the inputs of 8 blocks
 
 
 def test_dropout_inside_a_block_is_the_same_when_it_is_computed_again() -> None:
