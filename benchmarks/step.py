@@ -4,8 +4,8 @@
 
 Steps of both on inputs that are there already, forwards, backwards and Adam, taken in turn in one run. NDCL sends M
 generated rows through the network besides the N of the batch, so its floor is (1 + M/N) ERM steps; `over the floor` is
-the median over pairs of neighbouring steps of how much longer it takes. On a GPU a step that makes the host wait for the
-device is an error. The defaults take about two minutes on one CPU core.
+the median over pairs of neighbouring steps of how much longer it takes. On a GPU a step that makes the host wait for
+it is an error. The defaults take about two minutes on one CPU core.
 """
 
 import argparse

@@ -56,6 +56,12 @@ class Group:
         """Whether this worker is the one that writes files."""
         return self.share.rank == 0
 
+    @property
+    def shares(self) -> list[Share]:
+        """Of all workers."""
+        world_size = self.share.world_size
+        return [Share(rank=rank, world_size=world_size) for rank in range(world_size)]
+
     def gather(self, rows: Tensor, total: int) -> Tensor:
         """All `total` rows [total, ...] on every worker, from each worker's share of them; without gradient."""
         return self.start_gather(rows, total)()
@@ -73,8 +79,24 @@ class Group:
 
         def result() -> Tensor:
             wait()
-            return _without_padding(everything, total)
+            return self._without_padding(everything, total)
 
+        return result
+
+    def _without_padding(self, everything: Tensor, total: int) -> Tensor:
+        """Rows [total, ...] of the workers' padded shares [W, longest, ...]."""
+        if total % self.share.world_size == 0:
+            return everything.flatten(0, 1)
+        sizes = (rows.stop - rows.start for rows in (share.rows(total) for share in self.shares))
+        return torch.cat([part[:size] for part, size in zip(everything, sizes, strict=True)])
+
+    def swap(self, rows: Tensor, sent: list[int], received: list[int]) -> Tensor:
+        """Send the first `sent[0]` of `rows` [n, ...] to the first worker and so on, and return what the others sent.
+
+        `received` says how many rows each worker sends to this one.
+        """
+        result = rows.new_empty((sum(received), *rows.shape[1:]))
+        dist.all_to_all_single(result, rows.contiguous(), received, sent, self._process_group)
         return result
 
     def start_sum(self, values: Tensor) -> Callable[[], object]:
@@ -109,12 +131,3 @@ def _start(collective: Callable[..., dist.Work | None], *arguments: object, **op
     work = collective(*arguments, async_op=True, **options)
     assert work is not None, "this process is not in the group"
     return work.wait
-
-
-def _without_padding(everything: Tensor, total: int) -> Tensor:
-    """Rows [total, ...] of the workers' padded shares [W, longest, ...]."""
-    world_size = len(everything)
-    if total % world_size == 0:
-        return everything.flatten(0, 1)
-    shares = (Share(rank=rank, world_size=world_size).rows(total) for rank in range(world_size))
-    return torch.cat([part[: rows.stop - rows.start] for part, rows in zip(everything, shares, strict=True)])

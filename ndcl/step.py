@@ -18,9 +18,9 @@ from torch import Tensor
 from ndcl.algorithms import Algorithm, Loss
 from ndcl.batch import Batch, to_device
 from ndcl.config import TrainConfig
-from ndcl.data.transforms import to_inputs
 from ndcl.dropout import row_keys, use_row_dropout
 from ndcl.errors import UserError
+from ndcl.exchange import Exchange, mix
 from ndcl.gradients import GradientSum
 from ndcl.losses import full_precision
 from ndcl.mixing import MixupPlan
@@ -73,25 +73,20 @@ class Step:
         All workers must call it, each with its own rows' inputs.
         """
         algorithm, layout = self._algorithm, batch.layout
-        all_inputs = self._start_exchange(batch) if algorithm.mixes(layout) else None
+        exchange = Exchange(self._group, batch) if algorithm.mixes(layout) else None
         passes = [self._pass(layout.num_rows, self._network, lambda part: batch.inputs[part], step, mixed=False)]
         plan = algorithm.plan(passes[0].logits, layout, step)
         if plan is not None:
-            assert all_inputs is not None, "an algorithm that plans without saying so beforehand"
-            passes.append(self._mixed_pass(plan, all_inputs(), step))
+            assert exchange is not None, "an algorithm that plans without saying so beforehand"
+            passes.append(self._mixed_pass(plan, exchange, step))
         loss = algorithm.loss(passes[0].logits, layout, passes[1].logits if len(passes) > 1 else None, plan)
         self._go_back(passes, torch.autograd.grad(loss.total, [each.logits for each in passes]))
         return loss
 
-    def _start_exchange(self, batch: Batch) -> Callable[[], Tensor]:
-        """Send this worker's inputs to all others, for any of them may mix any row; the result is all N rows."""
-        inputs = batch.inputs if batch.pixels is None else batch.pixels
-        return self._group.start_gather(inputs, batch.layout.num_rows)
-
-    def _mixed_pass(self, plan: MixupPlan, all_inputs: Tensor, step: int) -> _Pass:
-        own = plan.of(self._group.share.rows(len(plan)))
+    def _mixed_pass(self, plan: MixupPlan, exchange: Exchange, step: int) -> _Pass:
+        inputs, own = exchange.inputs_for(plan)
         network = self._network.forward_mixed
-        return self._pass(len(plan), network, lambda part: _mix(own.of(part), all_inputs), step, mixed=True)
+        return self._pass(len(plan), network, lambda part: mix(own.of(part), inputs), step, mixed=True)
 
     def _pass(
         self,
@@ -174,14 +169,6 @@ def _parts(num_rows: int, rows_at_once: int | None) -> list[slice]:
 
 def _kept(logits: Tensor) -> Callable[[], Tensor]:
     return lambda: logits
-
-
-def _mix(plan: MixupPlan, all_inputs: Tensor) -> Tensor:
-    """The rows of `plan` [m, ...], mixed from the inputs of all N rows, or from the pixels that these are made from."""
-    if all_inputs.dtype != torch.uint8:
-        return plan.apply(all_inputs)
-    rows, plan = plan.on_own_rows()
-    return plan.apply(to_inputs(all_inputs.index_select(0, rows)))
 
 
 def _require_frozen_batchnorm(network: Network) -> None:

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import ndcl.data.loader
+import ndcl.exchange
 import ndcl.gradients
 import ndcl.step
 import ndcl.training
@@ -23,15 +24,17 @@ from ndcl.algorithms import ALGORITHMS
 from ndcl.config import TrainConfig
 from ndcl.data.transforms import to_inputs
 from ndcl.errors import NonFiniteLossError
+from ndcl.exchange import Exchange
 from ndcl.gradients import GradientSum
-from ndcl.mixing import MODES, Draws
+from ndcl.mixing import MODES, Draws, MixupPlan
 from ndcl.models import build_network
 from ndcl.parallel import Group
-from ndcl.step import Step
 from ndcl.training import Training, train
 from tests.ndcl.made_photos import make_photos
 from tests.ndcl.made_store import make_store
 
+FETCHED = ("ndcl, set", "images, ndcl", "photos, ndcl", "fewer rows than workers", "images, ndcl/micro")
+"""Cases that are also run with the exchange of many workers."""
 DOMAINS = ("art", "clip", "photo", "quick", "real", "sketch")
 Result = dict[str, Any]
 
@@ -120,13 +123,13 @@ def _rolled_logits() -> Any:
 
 
 def _rolled_inputs() -> Any:
-    start = Step._start_exchange
+    inputs_for = Exchange.inputs_for
 
-    def rolled(self: Step, batch: Any) -> Callable[[], Tensor]:
-        wait = start(self, batch)
-        return lambda: wait().roll(1, 0)
+    def rolled(self: Exchange, plan: MixupPlan) -> tuple[Tensor, MixupPlan]:
+        inputs, own = inputs_for(self, plan)
+        return inputs.roll(1, 0), own
 
-    return mock.patch.object(Step, "_start_exchange", rolled)
+    return mock.patch.object(Exchange, "inputs_for", rolled)
 
 
 def _dropped_by_worker() -> Any:
@@ -167,7 +170,7 @@ def diverged(folder: Path) -> str:
 def float64() -> Iterator[None]:
     """Networks and inputs in float64; pixels are exchanged as they are, and made inputs of by each worker."""
     with (
-        mock.patch.object(ndcl.step, "to_inputs", lambda x: to_inputs(x).double()),
+        mock.patch.object(ndcl.exchange, "to_inputs", lambda x: to_inputs(x).double()),
         mock.patch.object(ndcl.data.loader, "to_inputs", lambda x: to_inputs(x).double()),
         mock.patch.object(ndcl.training, "build_network", lambda *arguments: build_network(*arguments).double()),
     ):
@@ -183,6 +186,8 @@ def worker(rank: int, world_size: int, data: Path, out: Path, checkpoint_folder:
     with float64(), mock.patch.object(ndcl.gradients, "BUCKET_BYTES", 500):
         results: dict[str, Any] = {name: run(config) for name, config in cases(data).items()}
         results["broken"] = broken(data)
+        with mock.patch.object(ndcl.exchange, "MOST_TO_ALL", 1):
+            results |= {f"{name}/fetched": run(cases(data)[name]) for name in FETCHED}
         results["diverged"] = diverged(data)
         if world_size == 2:  # whose checkpoint the others resume
             resumed(data, checkpoint_folder, num_steps=2)
