@@ -94,14 +94,14 @@ def print_measured(arguments: argparse.Namespace) -> None:
         alone = 0.0
         for world_size in arguments.workers:
             rows = arguments.rows * (world_size if kind == "weak" else 1)
-            taken, num_rows, gathered, fetched, summed = measured(world_size, arguments, rows)
+            taken, num_rows, *exchanged = measured(world_size, arguments, rows)
             rate = num_rows / taken
             alone = alone or rate / world_size
-            print(
-                f"| {kind} | {world_size} | {num_rows} | {1e3 * taken:.0f} | {rate:.1f} "
-                f"| {rate / world_size / alone:.0%} | {gathered / 1e6:.2f} | {fetched / 1e6:.2f} | {summed / 1e6:.2f} |",
-                flush=True,
-            )
+            cells = (
+                kind, world_size, num_rows, f"{1e3 * taken:.0f}", f"{rate:.1f}", f"{rate / world_size / alone:.0%}",
+                *(f"{count / 1e6:.2f}" for count in exchanged),
+            )  # fmt: skip
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def print_on_paper(mfu: float) -> None:

@@ -18,8 +18,8 @@ MIN_ENDED_TO_JUDGE = 3
 MAX_FAILED_SHARE = 0.8
 """A study in which a larger share of at least 5 ended search trials failed is stopped; of fewer, all must have."""
 
-Select = Callable[[list[TrialRecord]], TrialRecord | None]
-"""From a study's search records, the trial whose values the final runs repeat, or None."""
+Select = Callable[[list[TrialRecord], int], list[TrialRecord]]
+"""From a study's search records, the best k trials, whose values the final runs repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,8 @@ class Due:
     seed: int = 0
     interrupted: TrialRecord | None = None
     """The record of the trial that goes on, with its own values and config."""
+    repeats: TrialRecord | None = None
+    """The search trial whose values a final run repeats."""
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ class Agenda:
         """
         for study in self.studies:
             for record in self._of[study.key.name].values():
-                if record.state == "interrupted":
+                if record.state == "interrupted" or _may_go_on(record):
                     return Due(
                         study=study,
                         stage=record.stage,
@@ -97,9 +99,9 @@ class Agenda:
         unfinished = any(record.state not in ENDED for record in self._of[study.key.name].values())
         return "final" if unfinished or self._next_final(study) else "done"
 
-    def selected(self, study: "StudyPlan") -> TrialRecord | None:
-        """The search trial that the final runs repeat; None while the search goes on or if no trial finished."""
-        return self._select(self.search_records(study)) if self._search_is_over(study) else None
+    def selected(self, study: "StudyPlan") -> list[TrialRecord]:
+        """The search trials that the final runs repeat, best first; none before the search is over."""
+        return self._select(self.search_records(study), study.top_k) if self._search_is_over(study) else []
 
     def stop_reason(self, study: "StudyPlan") -> str | None:
         """Why the study can't go on, in one line, or None."""
@@ -107,7 +109,7 @@ class Agenda:
         failed = [record for record in ended if record.state == "failed"]
         if _mostly_failed(len(failed), len(ended)):
             return f"{len(failed)} of {len(ended)} trials failed; the last one: {failed[-1].reason}"
-        if self._search_is_over(study) and self._select(ended) is None:
+        if self._search_is_over(study) and not self._select(ended, 1):
             return f"none of its {len(ended)} trials finished"
         return None
 
@@ -132,16 +134,21 @@ class Agenda:
         return Due(study=study, stage="search", number=_free_number(records), values=None)
 
     def _next_final(self, study: "StudyPlan") -> Due | None:
-        best = self.selected(study)
-        if best is None or self.stop_reason(study) is not None:
+        if self.stop_reason(study) is not None:
             return None
         records = self.final_records(study)
-        started = {record.config["seed"] for record in records if record.values == best.values}
-        for seed in study.final_seeds:
-            if seed not in started:
-                number = _free_number(records)
-                return Due(study=study, stage="final", number=number, values=best.values, seed=seed)
+        for best in self.selected(study):
+            started = {record.config["seed"] for record in records if record.recipe == best.recipe}
+            for seed in study.final_seeds:
+                if seed not in started:
+                    number = _free_number(records)
+                    return Due(study=study, stage="final", number=number, values=best.values, seed=seed, repeats=best)
         return None
+
+
+def _may_go_on(record: TrialRecord) -> bool:
+    """Whether a trial that waited for its population has been told how far to go next."""
+    return record.state == "waiting" and (record.until is None or record.until > record.step)
 
 
 def _free_number(records: list[TrialRecord]) -> int:

@@ -1,6 +1,7 @@
 """The checkpoint folders of a sweep's trials: which is whole, which is the newest, and which may go.
 
-Each start of a sweep has its own folder below `ray/`, and in it one folder per trial: `run-0002/<trial>/checkpoint_*`.
+Each start of a sweep has its own folder below `ray/`, and in it one folder per trial: `run-0002/<trial>/checkpoint_*`,
+or several, where a trial waited for others and went on.
 """
 
 import json
@@ -9,6 +10,8 @@ from pathlib import Path
 
 TRAINING, EVALUATION_FILE = "training", "evaluation.json"
 """What a checkpoint folder holds: the training's own checkpoint, and the evaluation made there."""
+LEG = ".from-"
+"""Stands between a trial's name and a step in the folder of a trial that went on after it waited for others."""
 
 
 def is_whole(folder: Path) -> bool:
@@ -16,6 +19,11 @@ def is_whole(folder: Path) -> bool:
     from ndcl.checkpoints import is_checkpoint  # imports torch, which a sweep that starts anew does not need here
 
     return _step(folder) is not None and is_checkpoint(folder / TRAINING)
+
+
+def trial_folder(trial: str, step: int) -> str:
+    """Name of the folder, within one start's, of a trial that goes on from `step`."""
+    return f"{trial}{LEG}{step}" if step else trial
 
 
 class CheckpointFolders:
@@ -35,6 +43,15 @@ class CheckpointFolders:
         folders = sorted(self._all(trial), key=lambda folder: _step(folder) or 0, reverse=True)
         return next((str(folder) for folder in folders if is_whole(folder)), None)
 
+    def copy(self, checkpoint: str, trial: str) -> str:
+        """Copy another trial's checkpoint to be the newest of `trial`."""
+        source = Path(checkpoint)
+        copied = source.parents[1] / trial / f"checkpoint_from_{source.parent.name}_{_step(source)}"
+        if not is_whole(copied):
+            shutil.rmtree(copied, ignore_errors=True)
+            shutil.copytree(source, copied)
+        return str(copied)
+
     def keep_only(self, trial: str, kept: str | None) -> None:
         """Remove the trial's other checkpoints, and the folders of earlier starts that this leaves empty."""
         for folder in self._all(trial):
@@ -48,7 +65,9 @@ class CheckpointFolders:
                 shutil.rmtree(run, ignore_errors=True)
 
     def _all(self, trial: str) -> list[Path]:
-        return [path for run in self.root.glob("run-*") for path in (run / trial).glob("checkpoint_*")]
+        runs = self.root.glob("run-*")
+        folders = [folder for run in runs for folder in (run / trial, *run.glob(f"{trial}{LEG}*"))]
+        return [path for folder in folders for path in folder.glob("checkpoint_*")]
 
 
 def _step(folder: Path) -> int | None:

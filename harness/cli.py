@@ -130,8 +130,11 @@ def train(
 def report(
     name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name or its YAML file.")],
     results: Results = DEFAULT_RESULTS,
+    reference: Annotated[
+        str | None, typer.Option("--reference", metavar="ALGORITHM", help="What all others are compared with.")
+    ] = None,
 ) -> None:
-    """Show the comparison of a sweep that has run or is running, and write it to its report.md."""
+    """Show the comparison of a sweep that has run or is running, and write it to its report.md and report.json."""
     from harness.records import Journal
 
     if name.endswith((".yaml", ".yml")):
@@ -141,7 +144,7 @@ def report(
     records = Journal(results / name).read()
     if not records:
         raise UserError(f"there is no sweep '{name}' in {results}; run it first with: ndcl sweep, or give --results")
-    _compare(results / name, records)
+    _compare(results / name, records, reference)
 
 
 @app.command(epilog="Example: ndcl ui --results results --port 5000")
@@ -182,14 +185,15 @@ def _show_result(made: "Plan", result: "SweepResult") -> None:
     typer.echo(f"next: ndcl ui{where}")
 
 
-def _compare(folder: Path, records: "list[TrialRecord]") -> None:
+def _compare(folder: Path, records: "list[TrialRecord]", reference: str | None = None) -> None:
     from rich.console import Console
 
-    from harness.report import compare, to_console, to_markdown
+    from harness.report import to_console
+    from harness.report_files import compare_sweep, write_report
 
-    comparison = compare(records)
+    comparison = compare_sweep(folder, records, reference)
     Console().print(to_console(comparison))
-    (folder / "report.md").write_text(to_markdown(comparison))
+    write_report(folder, comparison)
 
 
 def main() -> None:

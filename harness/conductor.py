@@ -9,16 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from harness import population
 from harness.agenda import Agenda, Due, Select
-from harness.checkpoints import CheckpointFolders
+from harness.checkpoints import CheckpointFolders, trial_folder
 from harness.records import ENDED, Journal, State, TrialRecord
 from harness.search import StudySearch, open_storage
 from harness.selection import best_checkpoint
 from harness.sweep_folder import storage_problem
+from harness.warm_start import warm_values
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
+    from harness.plan import Plan, StudyPlan
 
 Watcher = Callable[[TrialRecord], None]
 """Called with each record that has changed; it must be quick and must not raise."""
@@ -31,16 +33,24 @@ class Conductor:
         self.plan = plan
         self.max_concurrent = 1
         """Trials that may run at once."""
+        self._studies = {study.key.name: study for study in plan.studies}
         self._journal = Journal(plan.folder)
         self._folders = folders
         self._watch = watch
+        self._exchanges = population.Exchanges(plan.folder)
         self._failures: dict[str, str] = {}
         self._pruned: set[str] = set()
+        self._arrived: set[str] = set()
+        """Trials that have come to where they wait for their population."""
         self.agenda = Agenda(plan.studies, [self._recovered(record) for record in self._journal.read()], select)
         storage = open_storage(plan.folder / "optuna.db")
-        self._searches = {study.key.name: StudySearch(study, plan.name, storage) for study in plan.studies}
+        self._searches = {
+            study.key.name: StudySearch(study, plan.name, storage, warm_values(study, plan.results))
+            for study in plan.studies
+        }
         for study in plan.studies:
             self._searches[study.key.name].reconcile(self.agenda.search_records(study))
+            self._advance(study)
 
     def next_trial(self) -> dict[str, Any] | None:
         """The next trial's config for `trial.run_trial`, or None if none is to be started before another ends."""
@@ -53,8 +63,10 @@ class Conductor:
             if record.state == "running":
                 return {
                     "name": record.name,
-                    "train": record.config,
+                    "folder": trial_folder(record.name, record.step),
+                    "legs": _legs(due.study, record),
                     "resume_from": record.checkpoint,
+                    "take_over": bool(record.schedule),
                     "num_threads": max(1, int(self.plan.cpus_per_trial)),
                 }
             self._tell(record)
@@ -64,7 +76,13 @@ class Conductor:
         """Take note of a running trial's evaluation; whether the trial is to be stopped early."""
         record = self.agenda.records[name].with_evaluation(evaluation)
         self._put(record)
-        if record.stage == "final" or not self._searches[record.study.name].report(name, evaluation):
+        if record.stage == "final":
+            return False
+        is_weak = self._searches[record.study.name].report(name, evaluation)
+        if record.until is not None and record.step >= record.until:
+            self._arrived.add(name)
+            return True
+        if not is_weak:
             return False
         if _has_all_steps(record):
             return False
@@ -94,11 +112,50 @@ class Conductor:
         """The trial has ended; `error` says why its process could not go on."""
         record = self.agenda.records[name]
         state, reason = self._outcome(record, error)
-        kept = record.checkpoint if state == "finished" else None
-        record = replace(record, state=state, reason=reason, ended=time.time(), checkpoint=kept)
+        kept = record.checkpoint if state == "finished" else self._folders.newest(name) if state == "waiting" else None
+        ended = time.time() if state in ENDED else None
+        record = replace(record, state=state, reason=reason, ended=ended, checkpoint=kept)
         self._put(record)
         self._tell(record)
         self._folders.keep_only(name, kept)
+        self._advance(self._studies[record.study.name])
+
+    def _advance(self, study: "StudyPlan") -> None:
+        """Let a population go on once all of it has come as far as it may.
+
+        What is decided is written down before the first record changes, so that a kill in between changes nothing.
+        """
+        members = {record.name: record for record in self.agenda.search_records(study)}
+        waiting = population.waiting_at(list(members.values()))
+        if not waiting:
+            return
+        step = waiting[0].step
+        moves = self._exchanges.read(study.key.name, step)
+        if moves is None:
+            if not population.is_gathered(study, list(members.values())):
+                return
+            moves = population.moves(study, waiting)
+            self._exchanges.write(study.key.name, step, moves)
+        until = population.next_stop(study, step)
+        for move in moves:
+            if members[move.name] in waiting:
+                moved = self._moved(study, members[move.name], members[move.donor], move)
+                self._put(replace(moved, until=until))
+                self._folders.keep_only(moved.name, moved.checkpoint)
+
+    def _moved(self, study: "StudyPlan", record: TrialRecord, donor: TrialRecord, move: population.Move) -> TrialRecord:
+        """The record as it goes on: with the donor's weights and past and the new values, if there is a donor."""
+        if donor.name == record.name:
+            return record
+        assert donor.checkpoint is not None, "a waiting trial has a checkpoint"
+        return replace(
+            record,
+            schedule=population.taken_over(donor, move),
+            config=study.train_config(move.values, record.config["seed"]).to_dict(),
+            evaluations=donor.evaluations,
+            checkpoint=self._folders.copy(donor.checkpoint, record.name),
+            notes={**record.notes, f"weights taken over at step {record.step}": donor.name},
+        )
 
     def interrupt(self) -> None:
         """The sweep stops now: what is running is to go on at the next start."""
@@ -111,19 +168,25 @@ class Conductor:
         self._watch(record)
 
     def _tell(self, record: TrialRecord) -> None:
-        if record.stage == "search":
+        if record.stage == "search" and record.state in ENDED:
             self._searches[record.study.name].tell(record)
 
     def _started(self, due: Due) -> TrialRecord:
         if due.interrupted is not None:
-            return replace(due.interrupted, state="running", attempts=due.interrupted.attempts + 1)
-        values = self._searches[due.study.key.name].ask(due.name) if due.values is None else due.values
-        now = time.time()
+            again = due.interrupted.state == "interrupted"  # one that waited goes on without having been disturbed
+            return replace(due.interrupted, state="running", attempts=due.interrupted.attempts + again)
+        now, study = time.time(), due.study
         record = TrialRecord(
-            study=due.study.key, stage=due.stage, number=due.number, values=values, config=due.study.base, started=now
+            study=study.key, stage=due.stage, number=due.number, values={}, config=study.base, started=now
         )
+        if due.repeats is not None:
+            values, schedule = due.repeats.recipe
+            config = study.final_config(due.repeats, due.seed).to_dict()
+            return replace(record, values=values, schedule=schedule, config=config)
+        values = self._searches[study.key.name].ask(due.name, due.number)
+        record = replace(record, values=values, until=population.next_stop(study, 0))
         try:
-            return replace(record, config=due.study.train_config(values, due.seed).to_dict())
+            return replace(record, config=study.train_config(values, due.seed).to_dict())
         except UserError as error:  # values that are valid each, but not together
             return replace(record, state="failed", reason=str(error), ended=now)
 
@@ -134,6 +197,9 @@ class Conductor:
         if record.name in self._pruned:
             self._pruned.remove(record.name)
             return "pruned", f"stopped early at step {record.evaluations[-1]['step']} by {self._pruner_of(record)}"
+        if record.name in self._arrived:
+            self._arrived.remove(record.name)
+            return "waiting", None
         if not _has_all_steps(record):
             return "failed", "the training ended before its last step"
         if best_checkpoint(record) is None:
@@ -141,22 +207,38 @@ class Conductor:
         return "finished", None
 
     def _pruner_of(self, record: TrialRecord) -> str:
-        return self._searches[record.study.name].plan.pruner.name
+        return self._searches[record.study.name].plan.scheduler.name
 
     def _recovered(self, record: TrialRecord) -> TrialRecord:
         """A record as it is to be taken at a start: what was running when the sweep was killed was interrupted."""
-        if record.state in ENDED:
+        if record.state in ENDED or record.state == "waiting":
             self._folders.keep_only(record.name, record.checkpoint)
             return record
         recovered = replace(record, state="interrupted", checkpoint=self._folders.newest(record.name))
         if _has_all_steps(record) and recovered.checkpoint is not None:
             recovered = replace(recovered, state="finished", ended=record.ended or time.time())
+        elif record.until is not None and record.step >= record.until and recovered.checkpoint is not None:
+            recovered = replace(recovered, state="waiting")
         self._journal.write(recovered)
         return recovered
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Ray Tune pickles what it is given, for a restore that is never used; nothing of a sweep goes there."""
         return str, ("conductor",)
+
+
+def _legs(study: "StudyPlan", record: TrialRecord) -> list[dict[str, Any]]:
+    """The configs that a trial trains by one after the other, each with the step from which on it holds."""
+    kept = {key: record.config[key] for key in ("seed", "select_by", "num_steps")}
+    changes = record.schedule if record.stage == "final" else ()
+    return [
+        {"from_step": 0, "train": record.config},
+        *(
+            {"from_step": change["step"], "train": study.train_config(change["values"]).to_dict() | kept}
+            for change in changes
+            if change["step"] < kept["num_steps"]
+        ),
+    ]
 
 
 def _has_all_steps(record: TrialRecord) -> bool:

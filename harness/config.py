@@ -17,6 +17,7 @@ from ndcl.strict import from_dict
 FIXED_ELSEWHERE = {
     "data": "write it under the sweep's `data`",
     "imbalance": "write it under the sweep's `imbalance`",
+    "select_by": "write it under the sweep's `search.objective`",
     "seed": "search trials use seed 0, final runs the seeds from 1 on; see `final.seeds`",
     "algorithm.name": "it is the algorithm's name under `algorithms`",
 }
@@ -50,6 +51,15 @@ def _targets(values: Any) -> Any:
 
 def _empty(values: Any) -> Any:
     return {} if values is None else values
+
+
+def _settings(values: Any) -> Any:
+    """A list of settings, in which a list of ratios has become as many settings."""
+    result = []
+    for value in _listed(values):
+        ratios = value.get("ratio") if isinstance(value, dict) else None
+        result += [{**value, "ratio": ratio} for ratio in ratios] if isinstance(ratios, (list, tuple)) else [value]
+    return result
 
 
 TrainValues = Annotated[dict[str, Any], BeforeValidator(_empty), AfterValidator(_train_values)]
@@ -122,25 +132,88 @@ class Override(Block):
         return self
 
 
-class PrunerConfig(StrictModel):
-    """How weak trials are stopped early."""
+class SchedulerConfig(StrictModel):
+    """How trials are stopped early, or learn from each other."""
 
-    name: Literal["asha", "median", "none"] = "asha"
-    """`asha`: successive halving; `median`: stop below the median of earlier trials; `none`."""
+    name: Literal["asha", "median", "pbt", "none"] = "asha"
+    """`asha`: asynchronous successive halving (Li et al. 2020); `median`: stop below the median of earlier trials;
+    `pbt`: population based training (Jaderberg et al. 2017); `none`."""
     min_resource: int = Field(default=1, ge=1)
-    """Evaluations that every trial is granted."""
+    """asha, median: evaluations that every trial is granted."""
     reduction_factor: int = Field(default=3, ge=2)
     """asha: one in so many trials goes on at each rung."""
+    perturbation_interval: int = Field(default=1, ge=1)
+    """pbt: evaluations between two comparisons of the population."""
+    quantile_fraction: float = Field(default=0.25, gt=0, le=0.5)
+    """pbt: so large a share of the population, the worst, goes on from the best of as large a share."""
+    resample_probability: float = Field(default=0.25, ge=0, le=1)
+    """pbt: probability that a value taken over is drawn anew, rather than moved by a fifth or to its neighbour."""
+
+
+class WarmStart(StrictModel):
+    """Values to try first, taken from the best trials of another sweep's studies."""
+
+    sweep: Name
+    """Name of a sweep in the same results folder."""
+    num_trials: int = Field(default=3, ge=1)
+    """How many sets of values, the best of each matching study in turn."""
+    algorithm: Name | None = None
+    """Name of the algorithm there; null: as here."""
+    from_other_targets: bool = False
+    """Also from studies of other target domains of the same data set. These were selected with images of this study's
+    target domain, which was one of their source domains; tables say so."""
+
+
+Objective = Literal[
+    "validation_accuracy",
+    "worst_domain_accuracy",
+    "few_shot_accuracy",
+    "leave_one_domain_out_accuracy",
+    "oracle_accuracy",
+]
 
 
 class SearchSpec(StrictModel):
-    """The budget of each study's search, and how it is spent."""
+    """The budget of each study's search, what it maximises, and how the budget is spent."""
 
-    num_trials: int = Field(ge=1)
-    sampler: Literal["tpe", "random"] = "tpe"
-    pruner: PrunerConfig = PrunerConfig()
+    num_trials: int | None = Field(default=None, ge=1)
+    """Required, but for the sampler `grid`, where null means all of the grid."""
+    objective: Annotated[tuple[Objective, ...], BeforeValidator(_listed), Field(min_length=1)] = (
+        "validation_accuracy",
+    )
+    """Measured on source domains, except for the oracle. Several make a Pareto front."""
+    sampler: Literal["tpe", "gp", "cmaes", "qmc", "random", "grid", "nsga2"] = "tpe"
+    scheduler: SchedulerConfig = SchedulerConfig()
+    warm_start: WarmStart | None = None
     seed: int = Field(default=0, ge=0)
     """Seed of the sampler."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_pruning(cls, values: Any) -> Any:
+        """A Pareto front knows no early stopping, and asks for none where nothing is said."""
+        several = isinstance(values, dict) and len(_listed(values.get("objective") or ())) > 1
+        return {"scheduler": {"name": "none"}, **values} if several else values
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "SearchSpec":
+        if self.num_trials is None and self.sampler != "grid":
+            raise UserError("num_trials: a value is required; add it")
+        several = len(self.objective) > 1
+        if len(set(self.objective)) < len(self.objective):
+            raise UserError(f"objective: {', '.join(self.objective)} names one twice; leave one out")
+        if several and self.scheduler.name != "none":
+            raise UserError(
+                f"scheduler.name: {self.scheduler.name} compares trials by one number, but there are "
+                f"{len(self.objective)} objectives; set it to none, or name one objective"
+            )
+        if several and self.sampler in SINGLE_OBJECTIVE:
+            raise UserError(f"sampler: {self.sampler} knows one objective only; use tpe, gp or nsga2")
+        return self
+
+
+SINGLE_OBJECTIVE = ("cmaes",)
+"""Samplers that can't search for a Pareto front."""
 
 
 class FinalSpec(StrictModel):
@@ -148,6 +221,9 @@ class FinalSpec(StrictModel):
 
     seeds: int = Field(default=3, ge=0)
     """Number of runs, with seeds that the search did not use."""
+    top_k: int = Field(default=1, ge=1)
+    """So many of each study's best trials are repeated; which of them counts is decided by their final runs' means of
+    the objective."""
 
 
 class ResourceSpec(StrictModel):
@@ -166,7 +242,7 @@ class SweepConfig(Block):
     data: Annotated[
         tuple[Annotated[DataSpec, BeforeValidator(_named)], ...], BeforeValidator(_listed), Field(min_length=1)
     ]
-    imbalance: Annotated[tuple[ImbalanceSpec, ...], BeforeValidator(_listed), Field(min_length=1)]
+    imbalance: Annotated[tuple[ImbalanceSpec, ...], BeforeValidator(_settings), Field(min_length=1)]
     algorithms: dict[Name, Annotated[AlgorithmSpec, BeforeValidator(_empty)]] = Field(min_length=1)
     overrides: tuple[Override, ...] = ()
     """Applied in order; the later one wins."""
@@ -174,6 +250,15 @@ class SweepConfig(Block):
     final: FinalSpec = FinalSpec()
     resources: ResourceSpec = ResourceSpec()
     _source: str = PrivateAttr("")
+
+    @model_validator(mode="after")
+    def _rankable(self) -> "SweepConfig":
+        if self.final.top_k > 1 and "leave_one_domain_out_accuracy" in self.search.objective:
+            raise UserError(
+                "final.top_k: final runs train on all source domains, so that by leave_one_domain_out_accuracy they "
+                "can't be ranked; set it to 1"
+            )
+        return self
 
     @property
     def source(self) -> str:

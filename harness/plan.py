@@ -9,8 +9,11 @@ from typing import Any
 from harness.config import DataSpec, SweepConfig
 from harness.dotted import flat
 from harness.plan_studies import StudyPlan, studies_of
+from harness.population import CHANGEABLE_OF_MODEL
+from harness.warm_start import warm_values
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError, unknown_name
+from ndcl.strict import unknown_key
 
 __all__ = ["Plan", "StudyPlan", "buildable", "difference", "extends", "make_plan"]
 
@@ -51,6 +54,8 @@ def make_plan(
         config = _resolved(config, domains or _domains_of)
         studies = studies_of(config)
         _check_studies(studies)
+        for study in studies:
+            warm_values(study, results)
         _check_problems(studies, check or buildable)
     except UserError as error:
         raise UserError(f"{config.source}: {error}" if config.source else str(error)) from None
@@ -75,7 +80,7 @@ def buildable(config: TrainConfig) -> None:
     from ndcl.models import require_fit
 
     store = build_problem(config.data, config.imbalance).store
-    require_fit(config.model, delivered_shape(store, config.data.image_size))
+    require_fit(config.model, delivered_shape(store, config.image_size))
     if config.data.standardize:
         require_vectors(store)
 
@@ -134,11 +139,12 @@ def _check_studies(studies: Sequence[StudyPlan]) -> None:
             raise UserError(f"study {name} would run {count} times; leave one out, or give its imbalance a label")
     for study in studies:
         _check_space(study)
-        _check_pruner(study)
+        _check_scheduler(study)
 
 
 def _check_space(study: StudyPlan) -> None:
     for key, parameter in study.space.items():
+        _check_condition(study, key)
         for value in parameter.probes():
             try:
                 study.train_config({key: value})
@@ -146,12 +152,45 @@ def _check_space(study: StudyPlan) -> None:
                 raise UserError(f"study {study.key.name}: space: {error}") from None
 
 
-def _check_pruner(study: StudyPlan) -> None:
+def _check_condition(study: StudyPlan, key: str) -> None:
+    """Refuse a condition that can never hold."""
+    fixed = study.fixed
+    for other, accepted in (study.space[key].when or {}).items():
+        where = f"study {study.key.name}: space.{key}.when"
+        if other not in study.space and other not in fixed:
+            raise UserError(f"{where}: {unknown_key(other, {**study.space, **fixed}, '')}")
+        if not any(_is_possible(study, other, value) for value in accepted):
+            raise UserError(
+                f"{where}.{other}: it never has {' or '.join(map(repr, accepted))}; give values that it can have"
+            )
+
+
+def _is_possible(study: StudyPlan, key: str, value: Any) -> bool:
+    return study.space[key].accepts(value) if key in study.space else bool(study.fixed[key] == value)
+
+
+def _check_scheduler(study: StudyPlan) -> None:
     evaluations = -(-study.num_steps // int(study.base["evaluate_every"]))
-    if study.pruner.name != "none" and study.pruner.min_resource > evaluations:
+    if study.scheduler.name == "pbt":
+        _check_population(study, evaluations)
+    elif study.scheduler.name != "none" and study.scheduler.min_resource > evaluations:
         raise UserError(
-            f"search.pruner.min_resource: {study.pruner.min_resource} is more than the {evaluations} evaluations of a "
-            "trial, so nothing would be pruned; lower it, or set search.pruner.name to none"
+            f"search.scheduler.min_resource: {study.scheduler.min_resource} is more than the {evaluations} evaluations "
+            "of a trial, so nothing would be pruned; lower it, or set search.scheduler.name to none"
+        )
+
+
+def _check_population(study: StudyPlan, evaluations: int) -> None:
+    for key in study.space:
+        if key.startswith("model.") and key not in CHANGEABLE_OF_MODEL:
+            raise UserError(
+                f"study {study.key.name}: space.{key}: a network can't change it while it trains, as scheduler pbt "
+                "would have it; fix it under train, or take another scheduler"
+            )
+    if study.scheduler.perturbation_interval >= evaluations:
+        raise UserError(
+            f"search.scheduler.perturbation_interval: {study.scheduler.perturbation_interval} leaves no exchange "
+            f"within the {evaluations} evaluations of a trial; lower it, or lower train.evaluate_every"
         )
 
 

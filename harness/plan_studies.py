@@ -3,12 +3,23 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from harness.config import AlgorithmSpec, Block, DataSpec, ImbalanceSpec, Override, PrunerConfig, SweepConfig
-from harness.dotted import laid_over
-from harness.records import StudyKey
-from harness.space import Space
+from harness.config import (
+    AlgorithmSpec,
+    Block,
+    DataSpec,
+    ImbalanceSpec,
+    Override,
+    SchedulerConfig,
+    SweepConfig,
+    WarmStart,
+)
+from harness.dotted import flat, laid_over
+from harness.records import StudyKey, TrialRecord
+from harness.selection import DEFAULT_OBJECTIVE, LAST_STEP, LEAVE_ONE_DOMAIN_OUT, ORACLE, best_checkpoint
+from harness.space import Space, grid, in_order
 from ndcl.config import ALGORITHM_CONFIGS, ImbalanceConfig, TrainConfig
 from ndcl.errors import UserError, unknown_name
 from ndcl.strict import from_dict
@@ -24,8 +35,13 @@ class StudyPlan:
     space: Space
     num_trials: int
     final_seeds: tuple[int, ...]
+    top_k: int = 1
+    """So many of the best trials are trained with the final seeds."""
+    objectives: tuple[str, ...] = (DEFAULT_OBJECTIVE,)
+    """What is maximised; several make a Pareto front."""
     sampler: str
-    pruner: PrunerConfig
+    scheduler: SchedulerConfig
+    warm_start: WarmStart | None = None
     seed: int
     """Of the sampler."""
 
@@ -34,6 +50,22 @@ class StudyPlan:
         seeds = {} if seed is None else {"seed": seed}
         return TrainConfig.from_dict(laid_over(self.base, {**values, **seeds}))
 
+    def final_config(self, best: TrialRecord, seed: int) -> TrainConfig:
+        """The config of a final run that repeats the search trial `best`.
+
+        After leave-one-domain-out it trains on all source domains, for as many steps as were best without one.
+        """
+        config = self.train_config(best.recipe[0], seed)
+        checkpoint = best_checkpoint(best)
+        if LEAVE_ONE_DOMAIN_OUT not in self.objectives or checkpoint is None:
+            return config
+        return dataclasses.replace(config, select_by=(LAST_STEP,), num_steps=int(checkpoint["step"]))
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What is not searched, by dotted key."""
+        return {key: value for key, value in flat(self.base).items() if key not in self.space}
+
     @property
     def num_steps(self) -> int:
         """Optimiser steps of a trial that isn't pruned."""
@@ -41,14 +73,19 @@ class StudyPlan:
 
     @property
     def num_final(self) -> int:
-        """Final runs."""
-        return len(self.final_seeds)
+        """Final runs; of fewer trials than `top_k`, as many as there can be."""
+        return len(self.final_seeds) * min(self.top_k, self.num_trials)
 
     def continues(self, earlier: "StudyPlan") -> bool:
-        """Whether this is `earlier` with nothing changed but more trials or more final seeds."""
-        grown = dataclasses.replace(earlier, num_trials=self.num_trials, final_seeds=self.final_seeds)
-        more_seeds = self.final_seeds[: earlier.num_final] == earlier.final_seeds
-        return grown == self and self.num_trials >= earlier.num_trials and more_seeds
+        """Whether this is `earlier` with nothing changed but more trials, more final seeds, or more trials repeated.
+
+        A population can't grow once it has begun to learn from itself.
+        """
+        grown = dataclasses.replace(earlier, num_trials=self.num_trials, final_seeds=self.final_seeds, top_k=self.top_k)
+        more_seeds = self.final_seeds[: len(earlier.final_seeds)] == earlier.final_seeds
+        more = self.num_trials - earlier.num_trials
+        more_trials = more == 0 if self.scheduler.name == "pbt" else more >= 0
+        return grown == self and more_trials and more_seeds and self.top_k >= earlier.top_k
 
 
 def studies_of(config: SweepConfig) -> tuple[StudyPlan, ...]:
@@ -76,20 +113,41 @@ def _study(config: SweepConfig, data: DataSpec, imbalance: ImbalanceSpec, target
         "algorithm": {"name": _algorithm_name(label, algorithm)},
     }
     try:
-        base = TrainConfig.from_dict(laid_over(problem, train)).to_dict()
+        base = TrainConfig.from_dict(laid_over(problem, train | _judged_by(config.search.objective))).to_dict()
+        in_order(space)
+        num_trials = _num_trials(config, space, base)
     except UserError as error:
         raise UserError(f"study {key.name}: {error}") from None
     return StudyPlan(
         key=key,
         base=base,
         space=space,
-        # Without anything to search, all trials would be the same training.
-        num_trials=config.search.num_trials if space else 1,
+        num_trials=num_trials,
         final_seeds=tuple(range(1, config.final.seeds + 1)),
+        top_k=config.final.top_k,
+        objectives=config.search.objective,
         sampler=config.search.sampler,
-        pruner=config.search.pruner,
+        scheduler=config.search.scheduler,
+        warm_start=config.search.warm_start,
         seed=config.search.seed,
     )
+
+
+def _judged_by(objectives: Sequence[str]) -> dict[str, Any]:
+    """What a training needs to be told so that its checkpoints are judged by the objectives."""
+    oracle = {"oracle": True} if ORACLE in objectives else {}
+    return {"select_by": list(objectives), **oracle}
+
+
+def _num_trials(config: SweepConfig, space: Space, base: Mapping[str, Any]) -> int:
+    """Trials of a study's search: without anything to search one, of a grid no more than there are."""
+    wanted = config.search.num_trials
+    if not space:
+        return 1
+    if config.search.sampler != "grid":
+        assert wanted is not None, "the config requires it"
+        return wanted
+    return sum(1 for _ in islice(grid(space, flat(base)), wanted))
 
 
 def _algorithm_name(label: str, spec: AlgorithmSpec) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.records import TrialRecord
-from harness.selection import DEFAULT_OBJECTIVE, best_checkpoint
+from harness.selection import DEFAULT_OBJECTIVE, shown_value
 from harness.study_state import StudyState
 
 SECONDS_BETWEEN_REFRESHES = 0.5
@@ -99,9 +99,9 @@ def progress_line(states: Sequence[StudyState], seconds_left: float | None) -> s
 
 
 def trial_line(record: TrialRecord) -> str:
-    """`ndcl.digits.long_tail-65.scan.search-003: finished, best validation accuracy 61.2 %`."""
-    best = best_checkpoint(record)
-    accuracy = f", best validation accuracy {percent(best[DEFAULT_OBJECTIVE])}" if best else ""
+    """`ndcl.digits.long_tail-65.scan.search-003: finished, objective 61.2 %`."""
+    best = shown_value(record)
+    accuracy = "" if best is None else f", objective {percent(best)}"
     reason = f": {record.reason}" if record.reason and record.state == "failed" else ""
     return f"{record.name} {record.state}{accuracy}{reason}"
 
@@ -111,16 +111,16 @@ def study_table(states: Sequence[StudyState]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("study", "stage"):
         table.add_column(name, no_wrap=True)
-    for name in ("trials", *STATES, "best validation"):
+    for name in ("trials", *STATES, "best objective"):
         table.add_column(name, justify="right", no_wrap=True)
     for state in states:
-        best = best_checkpoint(state.best) if state.best else None
+        best = shown_value(state.best) if state.best else None
         table.add_row(
             state.key.name,
             state.stage,
             f"{state.num_ended}/{state.num_planned}",
             *(str(state.counts.get(name, 0)) for name in STATES),
-            percent(best[DEFAULT_OBJECTIVE]) if best else "-",
+            "-" if best is None else percent(best),
         )
     return table
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["running", "interrupted", "finished", "pruned", "failed"]
+State = Literal["running", "waiting", "interrupted", "finished", "pruned", "failed"]
+"""`waiting`: it has come as far as it may before the rest of its population has (population based training)."""
 Stage = Literal["search", "final"]
 ENDED: tuple[State, ...] = ("finished", "pruned", "failed")
 
@@ -40,9 +41,9 @@ class TrialRecord:
     number: int
     """Counts from 0 within the study and stage."""
     values: dict[str, Any]
-    """Searched values by dotted key, such as `algorithm.alpha`."""
+    """Searched values by dotted key, such as `algorithm.alpha`, as they were drawn; `schedule` may change them."""
     config: dict[str, Any]
-    """The resolved TrainConfig."""
+    """The resolved TrainConfig; while a schedule is found, with the values of now."""
     state: State = "running"
     reason: str | None = None
     """Why it failed or was pruned, in one line."""
@@ -55,6 +56,10 @@ class TrialRecord:
     """How often it was started: more than one after an interruption or a fault."""
     checkpoint: str | None = None
     """Folder or URI of the newest checkpoint."""
+    schedule: tuple[dict[str, Any], ...] = ()
+    """Population based training: the `step` of each change, and all searched `values` from there on."""
+    until: int | None = None
+    """Step at which it waits for its population; None: it trains to its end."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Such as the host it ran on."""
 
@@ -62,6 +67,18 @@ class TrialRecord:
     def name(self) -> str:
         """Unique within the sweep: `ndcl.digits.long_tail-65.scan.search-003`."""
         return f"{self.study.name}.{self.stage}-{self.number:03d}"
+
+    @property
+    def recipe(self) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+        """What it has to be trained by anew, but for the seed: values to start with, and their changes."""
+        if self.schedule and self.schedule[0]["step"] == 0:  # it has taken over the past of another
+            return self.schedule[0]["values"], self.schedule[1:]
+        return self.values, self.schedule
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps up to the newest evaluation."""
+        return int(self.evaluations[-1]["step"]) if self.evaluations else 0
 
     def with_evaluation(self, evaluation: dict[str, Any]) -> "TrialRecord":
         """The record with one more checkpoint; a step replayed after a fault replaces the earlier one."""
@@ -96,4 +113,5 @@ def _load(path: Path) -> TrialRecord:
     values = json.loads(path.read_text())
     values["study"] = StudyKey(**values["study"])
     values["evaluations"] = tuple(values["evaluations"])
+    values["schedule"] = tuple(values.get("schedule", ()))
     return TrialRecord(**values)

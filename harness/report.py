@@ -1,67 +1,100 @@
 """The result of a sweep for people: the comparison of algorithms in a terminal and as Markdown."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness import report_layout as layout
-from harness.report_comparison import Comparison, SettingTable, compare
+from harness.report_comparison import ORACLE_WARNING, Comparison, compare
+from harness.report_contrast_grids import contrast_grid, matrix_grid
+from harness.report_grids import curve_grid, front_grid
+from harness.report_layout import Grid, Row, accuracy_grid
+from harness.selection import DEFAULT_OBJECTIVE
 
 __all__ = ["Comparison", "compare", "to_console", "to_markdown"]
 
 NOTHING = "No trial has finished yet."
+FRONTS = "Pareto fronts of the searches: in report.md, one for each study."
+FIGURE = "accuracy_over_ratio"
+"""Name of the picture of the curves, without its suffix."""
 
 
 def to_console(comparison: Comparison) -> RenderableType:
-    """The tables for a rich console; four target domains fit into 100 columns, with more the errors wrap."""
-    if not comparison.tables:
+    """The main tables for a rich console; four target domains fit into 100 columns, with more the errors wrap."""
+    grids = [grid for table in comparison.tables for grid in (accuracy_grid(table), contrast_grid(table))]
+    if not grids:
         return Text(NOTHING)
-    parts: list[RenderableType] = []
-    for table in comparison.tables:
-        parts += [_console_table(table), *(Text(note, style="dim") for note in layout.notes(table)), Text()]
-    return Group(*parts[:-1])
+    parts: list[RenderableType] = [Text(f"{line}\n") for line in _selection(comparison)]
+    for grid in _marked([*grids, *map(curve_grid, comparison.curves)], comparison):
+        parts += [_console_table(grid), *(Text(note, style="dim") for note in grid.notes), Text()]
+    return Group(*parts, Text(FRONTS)) if comparison.fronts else Group(*parts[:-1])
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """The same tables as Markdown."""
-    if not comparison.tables:
+    """The same tables as Markdown, with every two algorithms, the curves' picture, and the searches' Pareto fronts."""
+    tables, curves = comparison.tables, comparison.curves
+    grids = [grid for table in tables for grid in (accuracy_grid(table), contrast_grid(table), matrix_grid(table))]
+    if not grids:
         return f"{NOTHING}\n"
-    return "\n".join(_markdown_table(table) for table in comparison.tables)
+    parts = [f"{line}\n" for line in _selection(comparison)]
+    parts += [_markdown_table(grid) for grid in _marked([*grids, *map(curve_grid, curves)], comparison)]
+    if curves:
+        parts.append(f"![accuracy over the imbalance ratio]({FIGURE}.png)\n")
+    parts += [_markdown_table(grid) for grid in _marked([*map(front_grid, comparison.fronts)], comparison)]
+    return "\n".join(parts)
 
 
-def _console_table(table: SettingTable) -> Table:
-    shown = Table(title=layout.title(table), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for position, name in enumerate(layout.header(table)):
-        shown.add_column(name, justify="left" if position < 2 else "right", no_wrap=position < 2, overflow="fold")
-    for block in layout.blocks(table):
+def _selection(comparison: Comparison) -> list[str]:
+    """How checkpoints and trials were selected, unless it is the usual way."""
+    if comparison.criteria == (DEFAULT_OBJECTIVE,):
+        return []
+    several = "the mean of " if len(comparison.criteria) > 1 else ""
+    return [f"Checkpoints and trials are selected by {several}{' and '.join(comparison.criteria)}."]
+
+
+def _marked(grids: Sequence[Grid | None], comparison: Comparison) -> list[Grid]:
+    """Those that exist, each marked in its title and its notes if the oracle was used."""
+    found = [grid for grid in grids if grid is not None]
+    if not comparison.oracle:
+        return found
+    return [replace(grid, title=f"ORACLE, {grid.title}", notes=(ORACLE_WARNING, *grid.notes)) for grid in found]
+
+
+def _console_table(grid: Grid) -> Table:
+    shown = Table(title=grid.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for position, name in enumerate(grid.header):
+        is_label = position < grid.num_labels
+        shown.add_column(name, justify="left" if is_label else "right", no_wrap=is_label, overflow="fold")
+    for block in grid.blocks:
         for row in block:
-            shown.add_row(row.metric, row.label, *map(_styled, row.cells, row.best), end_section=row is block[-1])
+            shown.add_row(*row.labels, *map(_styled, row.cells, row.bold), end_section=row is block[-1])
     return shown
 
 
-def _styled(cell: str, best: bool) -> Text:
-    return Text(cell, style="bold" if best else "")
+def _styled(cell: str, bold: bool) -> Text:
+    return Text(cell, style="bold" if bold else "")
 
 
-def _markdown_table(table: SettingTable) -> str:
-    header = layout.header(table)
-    rows = [row for block in layout.blocks(table) for row in block]
-    lines = [f"### {layout.title(table)}", "", _markdown_row(header)]
-    lines.append(_markdown_row(["---", "---", *(["---:"] * (len(header) - 2))]))
-    for row in rows:
-        cells = map(_emphasised, row.cells, row.best)
-        lines.append(_markdown_row([row.metric, row.label, *cells]))
-    remarks = [f"- {_emphasised(note, False)}" for note in layout.notes(table)]
+def _markdown_table(grid: Grid) -> str:
+    num_values = len(grid.header) - grid.num_labels
+    lines = [f"### {grid.title}", "", _markdown_row(grid.header)]
+    lines.append(_markdown_row(["---"] * grid.num_labels + ["---:"] * num_values))
+    lines += [_markdown_cells(row) for block in grid.blocks for row in block]
+    remarks = [f"- {_emphasised(note, False)}" for note in grid.notes]
     return "\n".join([*lines, "", *remarks, ""])
+
+
+def _markdown_cells(row: Row) -> str:
+    return _markdown_row([*row.labels, *map(_emphasised, row.cells, row.bold)])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _emphasised(text: str, best: bool) -> str:
+def _emphasised(text: str, bold: bool) -> str:
     text = text.replace("*", r"\*")  # a literal star, not formatting
-    return f"**{text}**" if best else text
+    return f"**{text}**" if bold else text

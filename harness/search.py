@@ -7,7 +7,7 @@ storage was lost, so that after any kill every trial stands in the study exactly
 import logging
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from harness.designs import design_values
 from harness.records import ENDED, TrialRecord
-from harness.selection import DEFAULT_OBJECTIVE, best_checkpoint
+from harness.selection import best_checkpoint, merit, value_of
 from harness.space import defaults, suggest
 
 if TYPE_CHECKING:
-    from harness.config import PrunerConfig
+    from harness.config import SchedulerConfig
     from harness.plan import StudyPlan
 
 NAME = "name"
@@ -40,13 +41,21 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
 class StudySearch:
     """The Optuna study of one study, by the names of the journal's records."""
 
-    def __init__(self, plan: "StudyPlan", sweep: str, storage: optuna.storages.BaseStorage) -> None:
+    def __init__(
+        self,
+        plan: "StudyPlan",
+        sweep: str,
+        storage: optuna.storages.BaseStorage,
+        first_values: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """`first_values` are tried after the space's defaults, before the sampler draws any."""
         self.plan = plan
+        self._first_values = first_values
         self.study = optuna.create_study(
             study_name=f"{sweep}/{plan.key.name}",
             storage=storage,
-            direction="maximize",
-            pruner=_pruner(plan.pruner, int(plan.base["evaluate_every"])),
+            directions=["maximize"] * len(plan.objectives),
+            pruner=_pruner(plan.scheduler, int(plan.base["evaluate_every"])),
             load_if_exists=True,
         )
         self._trials: dict[str, optuna.Trial] = {}
@@ -67,8 +76,16 @@ class StudySearch:
                 self._tell(known[record.name].number, record)
         self.study.sampler = _sampler(self.plan, drawn=len(self._all()))
         self._take_up({record.name for record in records})
-        if not self._all() and defaults(self.plan.space):
-            self.study.enqueue_trial(defaults(self.plan.space))
+        if not records and self.plan.sampler != "grid":
+            self._enqueue([defaults(self.plan.space), *self._first_values])
+
+    def _enqueue(self, sets: Iterable[dict[str, Any]]) -> None:
+        """Have these values tried next. What was drawn or enqueued before a kill is not enqueued again."""
+        queued = [trial.system_attrs.get("fixed_params") for trial in self._all()]
+        for values in sets:
+            if values and values not in queued:
+                self.study.enqueue_trial(values)
+                queued.append(values)
 
     def _take_up(self, names: set[str]) -> None:
         """Hold on to the open trials: those of records, and those drawn for none."""
@@ -83,12 +100,18 @@ class StudySearch:
     def _all(self) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def ask(self, name: str) -> dict[str, Any]:
-        """Draw the values of the new trial `name`, by dotted key. The defaults are the first draw."""
-        trial = self._orphans.pop(0) if self._orphans else self.study.ask()
+    def ask(self, name: str, number: int) -> dict[str, Any]:
+        """Draw the values of the new trial `name`, the study's `number`, by dotted key. The defaults are the first."""
+        trial = self._orphans.pop(0) if self._orphans else self._new(number)
         trial.set_user_attr(NAME, name)
         self._trials[name] = trial
-        return suggest(trial, self.plan.space)
+        return suggest(trial, self.plan.space, self.plan.fixed)
+
+    def _new(self, number: int) -> optuna.Trial:
+        planned = design_values(self.plan, number)
+        if planned is not None and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self.study.enqueue_trial(planned)
+        return self.study.ask()
 
     def report(self, name: str, evaluation: dict[str, Any]) -> bool:
         """Take note of a running trial's evaluation; whether the trial is to be stopped early.
@@ -96,7 +119,9 @@ class StudySearch:
         An evaluation that is replayed after a fault is noted once.
         """
         trial = self._trials[name]
-        value = objective(evaluation)
+        if len(self.plan.objectives) > 1:  # Optuna takes reports and prunes for one objective only
+            return False
+        value = _reported(evaluation, self.plan)
         if evaluation["step"] not in trial.storage.get_trial(trial._trial_id).intermediate_values:
             trial.report(value, evaluation["step"])
         return bool(trial.should_prune())
@@ -109,58 +134,72 @@ class StudySearch:
 
     def _tell(self, number: int, record: TrialRecord) -> None:
         state = _STATES[record.state]
-        value = best_objective(record) if state == TrialState.COMPLETE else None
-        self.study.tell(number, value, state, skip_if_finished=True)
+        values = best_values(record, self.plan) if state == TrialState.COMPLETE else None
+        self.study.tell(number, values, state, skip_if_finished=True)
 
     def _add(self, record: TrialRecord) -> None:
         """Enter a record that the storage has lost."""
         fixed = optuna.trial.FixedTrial(record.values)
-        suggest(fixed, self.plan.space)
+        suggest(fixed, self.plan.space, self.plan.fixed)
         state = _STATES.get(record.state, TrialState.RUNNING)
         trial = optuna.trial.create_trial(
             state=state,
-            value=best_objective(record) if state == TrialState.COMPLETE else None,
+            values=best_values(record, self.plan) if state == TrialState.COMPLETE else None,
             params=fixed.params,
             distributions=fixed.distributions,
             user_attrs={NAME: record.name},
-            intermediate_values={evaluation["step"]: objective(evaluation) for evaluation in record.evaluations},
+            intermediate_values={e["step"]: _reported(e, self.plan) for e in self._reports(record)},
         )
         self.study.add_trial(trial)
+
+    def _reports(self, record: TrialRecord) -> tuple[dict[str, Any], ...]:
+        return record.evaluations if len(self.plan.objectives) == 1 else ()
 
 
 _STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
-def objective(evaluation: dict[str, Any]) -> float:
-    """What is maximised, from one evaluation; NaN, which is the worst, where there is none."""
-    value = evaluation[DEFAULT_OBJECTIVE]
-    return math.nan if value is None else float(value)
+def _reported(evaluation: dict[str, Any], plan: "StudyPlan") -> float:
+    """What is maximised, at one evaluation; NaN, which is the worst, where there is none."""
+    value = merit(evaluation, plan.objectives)
+    return value if math.isfinite(value) else math.nan
 
 
-def best_objective(record: TrialRecord) -> float:
-    """The objective of the record's best checkpoint, which is the one that the selection takes."""
+def best_values(record: TrialRecord, plan: "StudyPlan") -> list[float]:
+    """The objectives at the record's best checkpoint, which is the one that the selection takes."""
     best = best_checkpoint(record)
-    return math.nan if best is None else objective(best)
+    return [math.nan if best is None else value_of(best, name) for name in plan.objectives]
 
 
 def _sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
     """The sampler, seeded so that a study that goes on does not repeat the `drawn` draws it has made.
 
-    A third of a short study's trials, and ten of a long one's, are drawn at random before TPE takes over; with Optuna's
-    ten always, a study of ten trials would be a random search.
+    A third of a short study's trials, and ten of a long one's, are drawn at random before a model takes over; with
+    Optuna's ten always, a study of ten trials would be a random search.
     """
-    state = int(np.random.SeedSequence((plan.seed, drawn)).generate_state(1)[0]) if drawn else plan.seed
+    seed = int(np.random.SeedSequence((plan.seed, drawn)).generate_state(1)[0]) if drawn else plan.seed
     startup = max(2, min(10, plan.num_trials // 3))
-    if plan.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=state)
-    with warnings.catch_warnings():  # Optuna calls these three options experimental, and says so at every start
+    with warnings.catch_warnings():  # Optuna calls some of these options experimental, and says so at every start
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=state
-        )
+        match plan.sampler:
+            case "tpe":
+                return optuna.samplers.TPESampler(
+                    multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=seed
+                )
+            case "gp":
+                return optuna.samplers.GPSampler(n_startup_trials=startup, seed=seed, warn_independent_sampling=False)
+            case "cmaes":
+                return optuna.samplers.CmaEsSampler(
+                    n_startup_trials=startup, seed=seed, warn_independent_sampling=False
+                )
+            case "nsga2":
+                # Ten generations in the budget, as far as a generation of four and one of fifty allow it.
+                population = max(4, min(50, plan.num_trials // 10))
+                return optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _pruner(config: "PrunerConfig", evaluate_every: int) -> optuna.pruners.BasePruner:
+def _pruner(config: "SchedulerConfig", evaluate_every: int) -> optuna.pruners.BasePruner:
     """The pruner; the config counts evaluations, Optuna is told optimiser steps."""
     min_steps = config.min_resource * evaluate_every
     if config.name == "asha":
@@ -169,4 +208,4 @@ def _pruner(config: "PrunerConfig", evaluate_every: int) -> optuna.pruners.BaseP
         )
     if config.name == "median":
         return optuna.pruners.MedianPruner(n_warmup_steps=min_steps, interval_steps=evaluate_every)
-    return optuna.pruners.NopPruner()
+    return optuna.pruners.NopPruner()  # also for a population, whose trials learn instead of ending

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from harness.records import ENDED, StudyKey, TrialRecord
-from harness.selection import DEFAULT_OBJECTIVE, best_checkpoint, ranking
+from harness.selection import best_checkpoint, chosen_finals, criteria, ranking, shown_value, value_of
 
 if TYPE_CHECKING:
     from harness.agenda import Agenda
@@ -27,7 +27,8 @@ class StudyState:
     num_planned: int = 0
     """Search trials and final runs, when all is done."""
     best: TrialRecord | None = None
-    """The best finished search trial so far; once the search is over, the selected one."""
+    """The best finished search trial so far; once the search is over, the selected one, and once the final runs are,
+    the one that these settle on."""
     metrics: dict[str, float] = field(default_factory=dict)
     updated: float = 0.0
     """When its newest trial ended, in seconds since the epoch."""
@@ -47,14 +48,15 @@ def study_state(agenda: "Agenda", study: "StudyPlan") -> StudyState:
     """The state of one of the agenda's studies."""
     search, final = agenda.search_records(study), agenda.final_records(study)
     finished = ranking(record for record in search if record.state == "finished")
-    best = agenda.selected(study) or (finished[0] if finished else None)
-    repeated = [record for record in final if best and record.values == best.values and record.state == "finished"]
+    repeated = chosen_finals([*search, *final], study.top_k)
+    settled = [record for record in finished if repeated and record.recipe == repeated[0].recipe]
+    best = next(iter([*settled, *agenda.selected(study), *finished]), None)
     return StudyState(
         key=study.key,
         stage=agenda.stage_of(study),
         reason=agenda.stop_reason(study),
         counts=dict(Counter(record.state for record in (*search, *final))),
-        num_planned=study.num_trials + len(study.final_seeds),
+        num_planned=study.num_trials + study.num_final,
         best=best,
         metrics=_metrics(best, repeated),
         updated=max((record.ended or 0.0 for record in (*search, *final)), default=0.0),
@@ -62,15 +64,15 @@ def study_state(agenda: "Agenda", study: "StudyPlan") -> StudyState:
 
 
 def _metrics(best: TrialRecord | None, repeated: list[TrialRecord]) -> dict[str, float]:
-    """The best trial's objective, and the final runs' means at their selected checkpoints."""
+    """The best trial's objectives, and the final runs' means at their selected checkpoints."""
     metrics: dict[str, float] = {}
     chosen = best_checkpoint(best) if best else None
-    if chosen:
-        metrics[DEFAULT_OBJECTIVE] = chosen[DEFAULT_OBJECTIVE]
+    if best and chosen:
+        metrics |= {name: value_of(chosen, name) for name in criteria(best)}
     checkpoints = [checkpoint for checkpoint in map(best_checkpoint, repeated) if checkpoint]
     if checkpoints:
         metrics["final/num_seeds"] = len(checkpoints)
-        metrics[f"final/{DEFAULT_OBJECTIVE}"] = fmean(checkpoint[DEFAULT_OBJECTIVE] for checkpoint in checkpoints)
+        metrics["final/objective"] = fmean(value for record in repeated if (value := shown_value(record)) is not None)
         for name in ("overall", "balanced", "few"):
             metrics |= _mean_of_target(name, checkpoints)
     return metrics

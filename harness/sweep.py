@@ -155,7 +155,7 @@ class _Sweep:
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.config["name"],
-                trial_dirname_creator=lambda trial: trial.config["name"],
+                trial_dirname_creator=lambda trial: trial.config["folder"],
             ),
             run_config=tune.RunConfig(
                 name=self.folders.new_run(),

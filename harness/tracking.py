@@ -27,6 +27,13 @@ Point = tuple[str, float, int, int]
 MARKER = "validation_accuracy"
 """Logged last: a step that has it has all its metrics."""
 ACCURACIES = ("overall", "balanced", "worst_class", "many", "median", "few", "zero")
+OBJECTIVES = (
+    "worst_domain_accuracy",
+    "few_shot_accuracy",
+    "leave_one_domain_out_accuracy",
+    "oracle_accuracy",
+)
+"""What can be maximised, beside MARKER."""
 CONFIG = "config.yaml"
 MAX_PARAMS, MAX_METRICS, MAX_PARAM_LENGTH = 100, 1000, 6000
 """Limits of one `log_batch`, set by MLflow."""
@@ -34,6 +41,7 @@ SECONDS_BETWEEN_WRITES = 2
 """What is pushed meanwhile is written in one go, which costs the trainings less."""
 STATUS = {
     "running": "RUNNING",
+    "waiting": "SCHEDULED",
     "interrupted": "SCHEDULED",
     "finished": "FINISHED",
     "pruned": "KILLED",
@@ -241,9 +249,10 @@ class _Store:
 
 def evaluation_metrics(evaluation: dict[str, Any]) -> dict[str, float]:
     """An evaluation's numbers by metric name: `validation/<domain>/few`, `target/overall`, `losses/total`."""
-    metrics = {MARKER: evaluation[MARKER], "seconds": evaluation["seconds"]}
+    metrics = {name: evaluation[name] for name in (MARKER, *OBJECTIVES, "seconds")}
     metrics.update({f"losses/{name}": value for name, value in evaluation["losses"].items()})
     parts = {f"validation/{domain}": part for domain, part in evaluation["validation"].items()}
+    parts |= {f"held_out/{domain}": part for domain, part in (evaluation["held_out"] or {}).items()}
     for where, part in {**parts, "target": evaluation["target"], "oracle": evaluation["oracle"]}.items():
         metrics.update({f"{where}/{name}": part[name] for name in ACCURACIES} if part else {})
     return {_valid_name(name): float(value) for name, value in metrics.items() if value is not None}

@@ -10,7 +10,7 @@ import json
 import math
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,36 +21,68 @@ from ray import tune
 
 from harness.checkpoints import EVALUATION_FILE, TRAINING, is_whole
 from ndcl.config import TrainConfig
+from ndcl.cross_validation import CrossValidation
 from ndcl.data.problem import Problem, build_problem
-from ndcl.training import Training
+from ndcl.evaluation import Evaluation
+from ndcl.training import Training, build_training
 
 EVALUATION, FAILURE = "evaluation", "failure"
 """Keys of a report: an evaluation in JSON, or the one line that says why the training can't go on."""
 PROBLEMS_KEPT = 4
+AnyTraining = Training | CrossValidation
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """Train by `config["train"]`, from the checkpoint `config["resume_from"]` if one is given, and report to Tune.
+    """Train by `config["legs"]`, from the checkpoint `config["resume_from"]` if one is given, and report to Tune.
+
+    A training has one leg, or, where population based training has found a schedule, one for each change of values.
 
     A failure of the training itself is reported rather than raised: it would happen again, and Ray must not retry it.
     A process that dies is started again by Ray, and goes on from its newest checkpoint.
     """
     try:
-        train_config = TrainConfig.from_dict(config["train"])
-        reset_process(train_config.seed, config["num_threads"])
-        training = Training(train_config, problem_of(_problem_key(train_config)))
+        legs = [(int(leg["from_step"]), TrainConfig.from_dict(leg["train"])) for leg in config["legs"]]
+        reset_process(legs[0][1].seed, config["num_threads"])
         with _newest_checkpoint(config["resume_from"]) as folder:
             if folder is not None:
-                training.load(folder / TRAINING)
                 # It may be unknown to the driver if that was killed at the wrong moment.
                 tune.report({EVALUATION: (folder / EVALUATION_FILE).read_text()})
-        for evaluation in training.evaluations():
-            report(training, to_json(evaluation.to_dict()))
+            for training, evaluation in _trained(legs, folder, config["take_over"]):
+                report(training, to_json(evaluation.to_dict()))
     except Exception as error:
         tune.report({FAILURE: one_line(error)})
 
 
-def report(training: Training, evaluation: str) -> None:
+Leg = tuple[int, TrainConfig]
+"""A step, and the config that holds from there on."""
+
+
+def _trained(legs: Sequence[Leg], folder: Path | None, take_over: bool) -> Iterator[tuple[AnyTraining, Evaluation]]:
+    """Train leg by leg, each from where the one before ended; the first from the checkpoint `folder`, if there is one.
+
+    Yields the training at each of its evaluations.
+    """
+    problem = problem_of(_problem_key(legs[0][1]))
+    start = None if folder is None else folder / TRAINING
+    done = 0 if folder is None else int(json.loads((folder / EVALUATION_FILE).read_text())["step"])
+    with tempfile.TemporaryDirectory(prefix="ndcl-leg-") as between:
+        for (_, config), end in zip(legs, [*(step for step, _ in legs[1:]), legs[0][1].num_steps], strict=True):
+            if done >= end:
+                continue
+            training = build_training(config, problem)
+            if start is not None:
+                training.load(start, take_over=take_over)
+            for evaluation in training.evaluations():
+                done = evaluation.step
+                yield training, evaluation
+                if done >= end:
+                    break
+            if done < config.num_steps:
+                start = Path(between) / str(done)
+                training.save(start)
+
+
+def report(training: AnyTraining, evaluation: str) -> None:
     """Report an evaluation (JSON) with a checkpoint, and wait until the driver has seen it."""
     with tempfile.TemporaryDirectory(prefix="ndcl-checkpoint-") as name:
         training.save(Path(name) / TRAINING)

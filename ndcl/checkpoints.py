@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,17 @@ def write(folder: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     partial.rename(folder)
 
 
+def write_parts(folder: Path, parts: dict[str, Callable[[Path], None]]) -> None:
+    """Write several checkpoints as one at `folder`, which must not exist yet: each part is saved by its function."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, save in parts.items():
+        save(partial / name)
+    (partial / MANIFEST).write_text(json.dumps({"format": 1, "parts": list(parts)}))
+    partial.rename(folder)
+
+
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """State and facts of the checkpoint at `folder`. Raises UserError if it is not whole."""
     if not is_checkpoint(folder):
@@ -51,6 +63,8 @@ def is_checkpoint(folder: Path) -> bool:
     """Whether `folder` holds a whole, undamaged checkpoint."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
+        if "parts" in manifest:
+            return all(is_checkpoint(folder / part) for part in manifest["parts"])
         return bool(manifest["sha256"] == _digest(folder / STATE))
     except (OSError, ValueError, KeyError, TypeError):
         return False

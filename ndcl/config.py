@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ndcl.errors import UserError, unknown_name
+from ndcl.input_sizes import INPUT_SIZES
 from ndcl.strict import from_dict, to_dict
+
+Criterion = Literal[
+    "validation_accuracy",
+    "worst_domain_accuracy",
+    "few_shot_accuracy",
+    "leave_one_domain_out_accuracy",
+    "oracle_accuracy",
+    "last_step",
+]
+"""What a checkpoint is judged by; `ndcl.evaluation.CRITERIA` says how each is measured."""
 
 
 def require(ok: bool, key: str, value: object, rule: str) -> None:
@@ -36,7 +47,8 @@ class DataConfig:
     augment: bool = True
     """Whether training images are augmented at random."""
     image_size: int | None = None
-    """Height and width of the images that the network sees; default: as stored, but at most 224."""
+    """Height and width of the images that the network sees; default: what the backbone was made for, else as stored,
+    but at most 224."""
     workers: int | None = None
     """Processes that prepare batches; 0: none, the training does it itself; default: by the data set and the cores.
     It doesn't change the batches."""
@@ -191,6 +203,8 @@ class ModelConfig:
     """`imagenet`, `none` (random), or the path of a state dict saved by torch or safetensors."""
     dropout: float = 0.0
     """Dropout rate before the head."""
+    freeze_stages: int = 0
+    """Stages, counted from the input, that keep their weights; the head is none of them."""
     freeze_batchnorm: bool = True
     """Keep BatchNorm in evaluation mode, as the field does for pretrained networks; never used without BatchNorm."""
     mlp_width: int = 256
@@ -200,8 +214,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.dropout < 1, "dropout", self.dropout, "it must be in [0, 1)")
+        _at_least(0, "freeze_stages", self.freeze_stages)
         _at_least(1, "mlp_width", self.mlp_width)
         _at_least(2, "mlp_depth", self.mlp_depth)
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of the images that the backbone was made for; None: any."""
+        return INPUT_SIZES.get(self.backbone)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,10 +230,13 @@ class OptimizerConfig:
 
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each stage of the network to the one before it; 1: the same rate for all."""
 
     def __post_init__(self) -> None:
         _positive("learning_rate", self.learning_rate)
         _at_least(0, "weight_decay", self.weight_decay)
+        require(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "it must be in (0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +258,9 @@ class TrainConfig:
     """Largest over smallest class frequency in the batches: 1 is class-balanced, none leaves the data as they are."""
     seed: int = 0
     """Seed of everything random in the training: initial weights, batches, augmentation, mixup, dropout."""
+    select_by: tuple[Criterion, ...] = ("validation_accuracy",)
+    """What the best checkpoint is chosen by; of several, their mean. With `leave_one_domain_out_accuracy` the training
+    is one per source domain, each without that domain (`ndcl/cross_validation.py`)."""
     oracle: bool = False
     """Also evaluate on a validation part of the *target* domain. Only for model selection by oracle."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -256,6 +282,19 @@ class TrainConfig:
             _at_least(1, "resampling_ratio", self.resampling_ratio)
         if self.micro_batch_size is not None:
             _at_least(1, "micro_batch_size", self.micro_batch_size)
+        require(len(self.select_by) > 0, "select_by", self.select_by, "it must name at least one criterion")
+        if "oracle_accuracy" in self.select_by and not self.oracle:
+            raise UserError("select_by: oracle_accuracy sees the target domain; set oracle: true as well to allow it")
+
+    @property
+    def is_cross_validation(self) -> bool:
+        """Whether each source domain is left out in turn."""
+        return "leave_one_domain_out_accuracy" in self.select_by
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of the images that the network sees; None: as stored, but at most 224."""
+        return self.data.image_size or self.model.image_size
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "") -> "TrainConfig":

@@ -1,6 +1,8 @@
 """Accuracies of a network's predictions: named values, never NaN (None where a group is empty)."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -42,23 +44,75 @@ class Evaluation:
     """On the unseen target domain; for reports only, never for tuning or selection."""
     oracle: Accuracies | None = None
     """On validation images of the target domain; only where the config asks for the oracle."""
+    held_out: dict[str, Accuracies] | None = None
+    """Per source domain, of a network trained without it; only in a cross-validation over domains."""
 
     @property
     def validation_accuracy(self) -> float:
         """Mean over source domains of the overall validation accuracy: the release's selection criterion."""
         return float(np.mean([part.overall for part in self.validation.values()]))
 
+    def merit(self, criteria: Sequence[str]) -> float | None:
+        """Mean of the values of `criteria`, names in CRITERIA; None if any of them has none."""
+        return mean_or_none([CRITERIA[name](self) for name in criteria])
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON form, with `validation_accuracy`."""
+        """JSON form, with the value of every criterion."""
         return {
             "step": self.step,
             "seconds": self.seconds,
             "losses": dict(self.losses),
-            "validation_accuracy": self.validation_accuracy,
+            **{name: measure(self) for name, measure in CRITERIA.items() if name != "last_step"},
             "validation": {domain: _plain(part) for domain, part in self.validation.items()},
             "target": _plain(self.target),
             "oracle": None if self.oracle is None else _plain(self.oracle),
+            "held_out": self.held_out and {domain: _plain(part) for domain, part in self.held_out.items()},
         }
+
+
+def mean_or_none(values: Sequence[float | None]) -> float | None:
+    """The mean, or None if a value is missing or there is none."""
+    present = [value for value in values if value is not None]
+    return fmean(present) if present and len(present) == len(values) else None
+
+
+def mean_accuracies(parts: Sequence[Accuracies]) -> Accuracies:
+    """Field by field the mean of those that have a value; `num_images` is the sum."""
+    names = ("overall", "balanced", "worst_class", *SHOT_GROUPS)
+    return Accuracies(
+        **{name: _mean_of_present(getattr(part, name) for part in parts) for name in names},
+        per_class=tuple(map(_mean_of_present, zip(*(part.per_class for part in parts), strict=True))),
+        num_images=sum(part.num_images for part in parts),
+    )
+
+
+def _mean_of_present(values: Iterable[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return fmean(present) if present else None
+
+
+def _worst_domain(evaluation: Evaluation) -> float | None:
+    values = [part.overall for part in evaluation.validation.values() if part.overall is not None]
+    return min(values, default=None)
+
+
+CRITERIA: dict[str, Callable[[Evaluation], float | None]] = {
+    # Mean over source domains of the accuracy on their class-balanced validation images: the release's criterion.
+    "validation_accuracy": lambda evaluation: evaluation.validation_accuracy,
+    # The lowest of these accuracies.
+    "worst_domain_accuracy": _worst_domain,
+    # Mean over source domains of the few-shot classes' accuracy on their validation images.
+    "few_shot_accuracy": lambda evaluation: _mean_of_present(part.few for part in evaluation.validation.values()),
+    # Mean over source domains of the class-balanced accuracy on a domain that the training has not seen.
+    "leave_one_domain_out_accuracy": lambda evaluation: mean_or_none(
+        [part.balanced for part in (evaluation.held_out or {}).values()]
+    ),
+    # Class-balanced accuracy on validation images of the target domain: not to be had in practice.
+    "oracle_accuracy": lambda evaluation: evaluation.oracle.balanced if evaluation.oracle else None,
+    # The newest checkpoint is the best.
+    "last_step": lambda evaluation: float(evaluation.step),
+}
+"""How each criterion of model selection is measured; None where it can't be."""
 
 
 def _plain(part: Accuracies) -> dict[str, Any]:

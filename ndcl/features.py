@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ndcl.config import ModelConfig
 from ndcl.data.decoding import decode_to, resize
@@ -24,6 +24,7 @@ from ndcl.data.transforms import delivered_shape, to_inputs
 from ndcl.data.writer import StoreWriter
 from ndcl.errors import UserError
 from ndcl.models import Network, build_network
+from ndcl.models.backbone import Backbone, Stage
 
 CPU = torch.device("cpu")
 Dtype = Literal["float16", "float32"]
@@ -86,7 +87,7 @@ class Extractor:
     ) -> None:
         """Raises UserError if the model does not exist, or does not fit the images of `source`."""
         self._source, self._model, self._device = source, model, device
-        shape = delivered_shape(source, image_size)
+        shape = delivered_shape(source, image_size or model.image_size)
         self._size = (shape[0], shape[1])
         network = build_network(model, shape, len(source.classes), seed=0)
         self._network: Network = network.to(device).eval()
@@ -122,13 +123,13 @@ class Extractor:
         }
 
 
-class Standardized(nn.Module):
+class Standardized(Backbone):
     """A network's features of inputs [n, F] that are shifted and scaled first, so that it can be applied as it is."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, features: nn.Module, mean: Tensor, scale: Tensor) -> None:
+    def __init__(self, features: Backbone, mean: Tensor, scale: Tensor) -> None:
         super().__init__()
         self.features = features
         self.num_features = features.num_features
@@ -138,6 +139,10 @@ class Standardized(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Features of raw inputs [n, F]."""
         return cast(Tensor, self.features((inputs - self.mean) * self.scale))
+
+    def stages(self) -> list[Stage]:
+        """Those of the network's features; mean and deviation are not trained."""
+        return self.features.stages()
 
 
 def standardize(network: Network, problem: Problem) -> None:
@@ -149,7 +154,7 @@ def standardize(network: Network, problem: Problem) -> None:
     require_vectors(problem.store)
     mean, scale = source_statistics(problem.store, np.concatenate(problem.train))
     device = next(network.parameters()).device
-    network[0] = Standardized(network[0], mean.to(device), scale.to(device))
+    network[0] = Standardized(cast(Backbone, network[0]), mean.to(device), scale.to(device))
 
 
 def require_vectors(store: Store) -> None:

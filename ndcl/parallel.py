@@ -103,10 +103,11 @@ class Group:
         """Replace `values` by their sum over the workers; done once the returned function returns."""
         return _start(dist.all_reduce, values, dist.ReduceOp.SUM, group=self._process_group)
 
-    def from_first(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """The first worker's `values`, on all workers; sent by way of `device`."""
+    def from_first(self, values: Sequence[float]) -> list[float]:
+        """The first worker's `values`, on all workers."""
         if not self.is_several:
             return list(values)
+        device = "cuda" if dist.get_backend(self._process_group) == "nccl" else "cpu"
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
         dist.broadcast(tensor, group=self._process_group, group_src=0)
         return list(tensor.tolist())

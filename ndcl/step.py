@@ -172,7 +172,7 @@ def _kept(logits: Tensor) -> Callable[[], Tensor]:
 
 
 def _require_frozen_batchnorm(network: Network) -> None:
-    if network.batchnorms and not network.freeze_batchnorm:
+    if any(layer.training for layer in network.train().batchnorms):
         raise UserError(
             "model.freeze_batchnorm: false works with one worker only, without micro_batch_size and without "
             "activation_checkpointing, because BatchNorm must see the whole batch once; set it to true"

@@ -7,7 +7,8 @@ workers do together what one does alone: each holds the whole training, and all 
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,14 +21,16 @@ from ndcl import checkpoints
 from ndcl.algorithms import Loss, Sources, build_algorithm
 from ndcl.batch import Batch
 from ndcl.config import TrainConfig
+from ndcl.cross_validation import CrossValidation
 from ndcl.data.loader import Loader
-from ndcl.data.problem import Problem, build_problem
+from ndcl.data.problem import Problem, build_problem, without_domain
 from ndcl.data.sampler import DomainSampler
 from ndcl.data.transforms import delivered_shape
 from ndcl.errors import NonFiniteLossError, UserError
 from ndcl.evaluation import Accuracies, Evaluation, accuracies
 from ndcl.features import standardize
 from ndcl.models import build_network
+from ndcl.optimization import parameter_groups
 from ndcl.parallel import Group, local_device
 from ndcl.step import Step, autocast
 
@@ -52,7 +55,7 @@ class Training:
             source_labels, config.batch_size, config.seed, config.resampling_ratio, num_classes=len(store.classes)
         )
         self.loader = Loader(self.problem, self.sampler, config, self.device, self.group.share)
-        input_shape = delivered_shape(store, config.data.image_size)
+        input_shape = delivered_shape(store, config.image_size)
         self.network = build_network(config.model, input_shape, len(store.classes), config.seed).to(self.device)
         if config.data.standardize:
             standardize(self.network, self.problem)
@@ -62,7 +65,7 @@ class Training:
         if config.compile:
             self.network.compile()
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(),
+            parameter_groups(self.network, config.optimizer),
             lr=config.optimizer.learning_rate,
             weight_decay=config.optimizer.weight_decay,
             fused=True,
@@ -70,9 +73,9 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
-        """`step`, `validation_accuracy` and `network` of the best checkpoint so far: the first maximum."""
+        """`step`, `merit` and `network` of the best checkpoint so far by `config.select_by`: the first maximum."""
 
-    def evaluations(self) -> Iterator[Evaluation]:
+    def evaluations(self) -> Generator[Evaluation, None, None]:
         """Train from the current step to `num_steps`, yielding at each checkpoint.
 
         Raises NonFiniteLossError as soon as the loss is known to be NaN or infinite.
@@ -93,23 +96,30 @@ class Training:
         The first of several workers writes; when this returns, it is written.
         """
         if self.group.is_first:
-            self._write(folder)
+            self.write(folder)
         self.group.barrier()
 
-    def _write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
+        """As `save`, by this process, whether it is the first or not, without waiting for others."""
         state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
         facts = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
         checkpoints.write(folder, state, facts)
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, *, take_over: bool = False) -> None:
         """Go on from a checkpoint, made by any number of workers; each of several reads it.
 
-        Raises UserError if it is damaged or belongs to a different config.
+        With `take_over` a checkpoint made with other values is taken too, and this config's values hold from here on,
+        as population based training (Jaderberg et al. 2017) needs it. Raises UserError if the checkpoint is damaged or
+        belongs to a different config.
         """
         state, facts = checkpoints.read(folder)
-        checkpoints.require_same_training(folder, facts["config"], self.config.to_dict())
+        if not take_over:
+            checkpoints.require_same_training(folder, facts["config"], self.config.to_dict())
         self.network.load_state_dict(state["network"])
+        values = [{key: group[key] for key in ("lr", "weight_decay")} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, value in zip(self.optimizer.param_groups, values, strict=True):
+            group.update(value)
         self.step, self.seconds, self.best = facts["step"], facts["seconds"], state["best"]
 
     def _train_until(self, step: int) -> dict[str, float]:
@@ -152,7 +162,7 @@ class Training:
         if self.config.oracle:
             parts.append(problem.target_oracle)
         measured = self._accuracies(parts)
-        seconds, *values = self.group.from_first([self.seconds, *losses.values()], self.device)
+        seconds, *values = self.group.from_first([self.seconds, *losses.values()])
         validation = dict(zip(problem.source_domains, measured, strict=False))
         return Evaluation(
             step=self.step,
@@ -191,10 +201,30 @@ class Training:
             return cast(Tensor, self.network(inputs).argmax(dim=1))
 
     def _keep_best(self, evaluation: Evaluation) -> None:
-        accuracy = evaluation.validation_accuracy
-        if self.best is None or accuracy > self.best["validation_accuracy"]:
+        merit = evaluation.merit(self.config.select_by)
+        merit = -math.inf if merit is None or math.isnan(merit) else merit
+        if self.best is None or merit > self.best["merit"]:
             weights = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
-            self.best = {"step": evaluation.step, "validation_accuracy": accuracy, "network": weights}
+            self.best = {"step": evaluation.step, "merit": merit, "network": weights}
+
+
+def build_training(
+    config: TrainConfig, problem: Problem | None = None, group: Group | None = None
+) -> Training | CrossValidation:
+    """The training that `config` asks for: one, or with leave-one-domain-out one per source domain.
+
+    By `group`, or all processes of torch.distributed, if there are any.
+    Raises UserError for anything in `config` that does not exist or does not fit.
+    """
+    if not config.is_cross_validation:
+        return Training(config, problem, group)
+    problem = problem or build_problem(config.data, config.imbalance)
+    return CrossValidation({domain: _fold(config, problem, domain, group) for domain in problem.source_domains})
+
+
+def _fold(config: TrainConfig, problem: Problem, domain: str, group: Group | None) -> Training:
+    single = replace(config, select_by=("last_step",), data=replace(config.data, target=domain), oracle=False)
+    return Training(single, without_domain(problem, domain), group)
 
 
 def train(config: TrainConfig, checkpoint_folder: Path | None = None) -> Iterator[Evaluation]:
@@ -205,7 +235,7 @@ def train(config: TrainConfig, checkpoint_folder: Path | None = None) -> Iterato
     processes must call this, get the same evaluations, and need the same folder. Raises UserError and
     NonFiniteLossError.
     """
-    training = Training(config)
+    training = build_training(config)
     if checkpoint_folder is not None:
         _load_newest(training, checkpoint_folder)
     for evaluation in training.evaluations():
@@ -216,11 +246,11 @@ def train(config: TrainConfig, checkpoint_folder: Path | None = None) -> Iterato
         yield evaluation
 
 
-def _load_newest(training: Training, folder: Path) -> None:
+def _load_newest(training: Training | CrossValidation, folder: Path) -> None:
     """Go on from the checkpoint in `folder` that is the newest to the first worker, if there is any."""
     newest = checkpoints.newest(folder) if training.group.is_first else None
     found = -1 if newest is None else checkpoints.step_of(newest)
-    [step] = training.group.from_first([found], training.device)
+    [step] = training.group.from_first([found])
     if step >= 0:
         training.load(folder / checkpoints.folder_name(int(step)))
 

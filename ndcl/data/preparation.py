@@ -41,7 +41,7 @@ class Preparation:
         self.rows = share.rows(config.batch_size * len(problem.train))
         """Those of the N that are made."""
         self.is_photos = holds_photos(problem.store)
-        shape = delivered_shape(problem.store, config.data.image_size)
+        shape = delivered_shape(problem.store, config.image_size)
         self.size = (shape[0], shape[1] if len(shape) > 1 else 1)
         """Height and width of delivered images; without meaning for vectors."""
         self._latest: tuple[int, NDArray[np.int64]] | None = None

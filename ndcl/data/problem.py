@@ -67,6 +67,29 @@ def build_problem(data: DataConfig, imbalance: ImbalanceConfig) -> Problem:
     )
 
 
+def without_domain(problem: Problem, domain: str) -> Problem:
+    """The problem in which a source domain is the unseen one, and the target domain does not occur at all.
+
+    `target_test` are the images of `domain` that the training and the validation of `problem` had.
+    Raises UserError if no other source domain is left.
+    """
+    left_out = problem.source_domains.index(domain)
+    kept = [e for e in range(len(problem.source_domains)) if e != left_out]
+    if not kept:
+        raise UserError(f"leaving out '{domain}', the only source domain, leaves nothing to train on; add a domain")
+    return Problem(
+        store=problem.store,
+        source_domains=tuple(problem.source_domains[e] for e in kept),
+        target_domain=domain,
+        counts=problem.counts[kept],
+        groups=problem.groups,
+        train=tuple(problem.train[e] for e in kept),
+        validation=tuple(problem.validation[e] for e in kept),
+        target_test=np.concatenate([problem.train[left_out], problem.validation[left_out]]),
+        target_oracle=np.zeros(0, np.int64),
+    )
+
+
 def _split(store: Store, domain: int, counts: NDArray[np.int64], validation: NDArray[np.int64], seed: int) -> Split:
     """Split of one domain, in the store's indices."""
     members = np.flatnonzero(store.domain_ids == domain)

@@ -69,6 +69,11 @@ def augmentation_for(store: Store) -> Augmentation:
     return augment_digits if store.name == "digits" else flip_horizontally
 
 
+def normalization(height: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each colour, in [0, 1], by which `to_inputs` normalises images of that height."""
+    return ((0.5,) * 3, (0.5,) * 3) if height < IMAGENET_SIZE else (IMAGENET_MEAN, IMAGENET_STD)
+
+
 def to_inputs(x: Tensor) -> Tensor:
     """Network inputs: uint8 images [m, H, W, 3] become float32 [m, 3, H, W], channels last in memory.
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from harness.config import PrunerConfig
+from harness.config import SchedulerConfig
 from harness.plan import Plan, StudyPlan
 from harness.records import Stage, State, StudyKey, TrialRecord
 from harness.space import FloatParameter
@@ -37,7 +37,7 @@ def study(algorithm: str = "erm", target: str = "scan", **changes: Any) -> Study
         "num_trials": 3,
         "final_seeds": (1, 2),
         "sampler": "tpe",
-        "pruner": PrunerConfig(name="none"),
+        "scheduler": SchedulerConfig(name="none"),
         "seed": 0,
     }
     return StudyPlan(**(values | changes))
@@ -62,6 +62,11 @@ def evaluation(step: int, accuracy: float | None = 0.5) -> dict[str, Any]:
         "seconds": step / 10,
         "losses": {"total": 1.5},
         "validation_accuracy": accuracy,
+        "worst_domain_accuracy": accuracy,
+        "few_shot_accuracy": accuracy,
+        "leave_one_domain_out_accuracy": None,
+        "oracle_accuracy": None,
+        "held_out": None,
         "validation": {"sign": part, "print": part},
         "target": part,
         "oracle": None,
@@ -92,4 +97,35 @@ def record(
         started=1000.0 + number,
         ended=1010.0 + number if state in ("finished", "pruned", "failed") else None,
         **changes,
+    )
+
+
+def measured(
+    algorithm: str,
+    target: str,
+    accuracy: float | None,
+    *,
+    seed: int = 1,
+    stage: Stage = "final",
+    number: int | None = None,
+    values: dict[str, Any] | None = None,
+    merits: dict[str, float] | None = None,
+    ratio: float = 65,
+    **config: Any,
+) -> TrialRecord:
+    """A training with one checkpoint, of which only what a report reads is made; a final one unless said otherwise.
+
+    `merits` has the values of the criteria that it is judged by.
+    """
+    merits = merits or {"validation_accuracy": 0.5}
+    imbalance = {"setting": "long_tail", "ratio": ratio, "counts": None}
+    made = {"seed": seed, "num_steps": 10, "imbalance": imbalance, "select_by": list(merits), **config}
+    return TrialRecord(
+        study=StudyKey(algorithm=algorithm, dataset="digits", setting=f"long_tail-{ratio:g}", target=target),
+        stage=stage,
+        number=seed - 1 if number is None else number,
+        values=values or {},
+        config=made,
+        state="finished",
+        evaluations=({"step": 10, **merits, "target": dict.fromkeys(ACCURACY, accuracy)},),
     )

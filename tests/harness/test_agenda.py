@@ -74,8 +74,7 @@ def test_final_runs_repeat_the_selected_values() -> None:
 
 def test_a_failed_final_run_is_not_repeated() -> None:
     searched = [record(n) for n in range(3)]
-    best = select(searched)
-    assert best is not None
+    (best,) = select(searched)
     finals = [record(n, "failed", stage="final", rate=best.values[RATE], seed=n + 1) for n in range(2)]
     assert agenda(*searched, *finals).is_done
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.checkpoints import EVALUATION_FILE, TRAINING, CheckpointFolders
 from harness.conductor import Conductor
-from harness.config import PrunerConfig
+from harness.config import SchedulerConfig
 from harness.plan import StudyPlan
 from harness.records import Journal, TrialRecord
 from harness.selection import select
@@ -23,7 +23,7 @@ class Stage:
         self.folder, self.studies = folder, studies or (study(),)
         self.changes: list[TrialRecord] = []
         made = plan(folder, *self.studies)
-        made.folder.mkdir(exist_ok=True)
+        made.folder.mkdir(parents=True, exist_ok=True)
         self.root = made.folder / "ray"
         self.conductor = Conductor(made, CheckpointFolders(self.root), select, self.changes.append)
         self.conductor.max_concurrent = 2
@@ -68,7 +68,7 @@ def test_a_trial_from_start_to_end(stage: Stage) -> None:
     config = stage.conductor.next_trial()
     assert config is not None
     name = config["name"]
-    assert config["train"] == base(optimizer={"learning_rate": 1e-3, "weight_decay": 0.0})
+    assert config["legs"] == [{"from_step": 0, "train": base(optimizer={"learning_rate": 1e-3, "weight_decay": 0.0})}]
     assert (config["resume_from"], config["num_threads"]) == (None, 1)
     assert stage.record(name).state == "running"
     stage.play(name, 2, 4)
@@ -130,8 +130,8 @@ def test_a_full_disk_is_no_fault_of_the_trial(stage: Stage) -> None:
 
 
 def test_a_pruned_trial_stops_and_keeps_nothing(tmp_path: Path) -> None:
-    pruner = PrunerConfig(name="asha", min_resource=1, reduction_factor=2)
-    stage = Stage(tmp_path, study(pruner=pruner))
+    pruner = SchedulerConfig(name="asha", min_resource=1, reduction_factor=2)
+    stage = Stage(tmp_path, study(scheduler=pruner))
     good, bad = stage.start(), stage.start()
     stage.play(good, 2, accuracy=0.9)
     assert stage.conductor.on_evaluation(bad, evaluation(2, 0.1)) is True
@@ -143,8 +143,8 @@ def test_a_pruned_trial_stops_and_keeps_nothing(tmp_path: Path) -> None:
 
 
 def test_the_last_evaluation_prunes_nothing(tmp_path: Path) -> None:
-    pruner = PrunerConfig(name="median", min_resource=1)
-    stage = Stage(tmp_path, study(pruner=pruner, num_trials=9))
+    pruner = SchedulerConfig(name="median", min_resource=1)
+    stage = Stage(tmp_path, study(scheduler=pruner, num_trials=9))
     for accuracy in (0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1):
         name = stage.start()
         assert stage.conductor.on_evaluation(name, evaluation(4, accuracy)) is False
@@ -153,8 +153,8 @@ def test_the_last_evaluation_prunes_nothing(tmp_path: Path) -> None:
 
 
 def test_final_runs_use_their_seeds_and_are_never_pruned(tmp_path: Path) -> None:
-    pruner = PrunerConfig(name="asha", min_resource=1, reduction_factor=2)
-    stage = Stage(tmp_path, study(num_trials=1, pruner=pruner))
+    pruner = SchedulerConfig(name="asha", min_resource=1, reduction_factor=2)
+    stage = Stage(tmp_path, study(num_trials=1, scheduler=pruner))
     name = stage.start()
     stage.play(name, 2, 4, accuracy=0.9)
     stage.conductor.on_end(name)

@@ -11,8 +11,8 @@ from harness.config import (
     DataSpec,
     FinalSpec,
     Override,
-    PrunerConfig,
     ResourceSpec,
+    SchedulerConfig,
     SearchSpec,
     SweepConfig,
     load_sweep,
@@ -54,7 +54,7 @@ def test_short_forms_become_complete(write):
     assert [(spec.name, spec.targets) for spec in config.data] == [("digits", "all")]
     assert config.imbalance[0].values == {"setting": "long_tail", "ratio": 65}
     assert config.algorithms["erm"].space == {}
-    assert config.search.pruner.name == "asha"
+    assert config.search.scheduler.name == "asha"
     assert config.final.seeds == 3
     assert config.source.endswith("sweep.yaml")
 
@@ -85,8 +85,14 @@ def test_config_is_frozen(write):
         ({"search": {}}, "search.num_trials: a value is required"),
         ({"search": {"num_trials": "many"}}, "search.num_trials: input should be a valid integer"),
         ({"search": {"num_trials": 0}}, "search.num_trials: input should be greater than or equal to 1, got 0"),
-        ({"search": {"num_trials": 1, "sampler": "tpee"}}, "search.sampler: input should be 'tpe' or 'random'"),
-        ({"search": {"num_trials": 1, "pruner": {"nam": "asha"}}}, "search.pruner.nam: unknown key; did you mean"),
+        (
+            {"search": {"num_trials": 1, "sampler": "tpee"}},
+            "search.sampler: input should be 'tpe', 'gp', 'cmaes'",
+        ),
+        (
+            {"search": {"num_trials": 1, "scheduler": {"nam": "asha"}}},
+            "search.scheduler.nam: unknown key; did you mean",
+        ),
         ({"imbalance": {"ratoi": 2}}, "imbalance.ratoi: unknown key; did you mean 'ratio'?"),
         ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: 0.5 is out of range"),
         ({"imbalance": []}, "imbalance: value should have at least 1 item"),
@@ -173,7 +179,7 @@ def test_set_reaches_every_depth(write):
         path,
         [
             "search.num_trials=7",
-            "search.pruner.name=none",  # a block that the file leaves out
+            "search.scheduler.name=none",  # a block that the file leaves out
             "final.seeds=1",
             "train.optimizer.weight_decay=1e-4",
             "train.num_steps=30",
@@ -185,7 +191,7 @@ def test_set_reaches_every_depth(write):
         ],
     )
     assert config.search.num_trials == 7
-    assert config.search.pruner.name == "none"
+    assert config.search.scheduler.name == "none"
     assert config.final.seeds == 1
     assert config.train == {"num_steps": 30, "optimizer.weight_decay": 1e-4}
     assert config.space["optimizer.learning_rate"].high == 0.5
@@ -230,14 +236,14 @@ def test_resolved_form_is_read_back_as_the_same(write):
 
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "search_space.md").read_text()
-MODELS = (SweepConfig, DataSpec, AlgorithmSpec, Override, SearchSpec, FinalSpec, ResourceSpec, PrunerConfig)
+MODELS = (SweepConfig, DataSpec, AlgorithmSpec, Override, SearchSpec, FinalSpec, ResourceSpec, SchedulerConfig)
 PARAMETERS = (FloatParameter, IntParameter, ChoiceParameter)
 
 
 @pytest.mark.parametrize("model", [*MODELS, *PARAMETERS], ids=lambda model: model.__name__)
 def test_the_guide_explains_every_field(model):
     for field in model.model_fields:
-        assert any(form in GUIDE for form in (f"`{field}`", f"`pruner.{field}`")) or field == "pruner"
+        assert any(form in GUIDE for form in (f"`{field}`", f"`scheduler.{field}`")) or field == "scheduler"
 
 
 def test_the_guide_explains_every_value_of_a_training():
@@ -254,7 +260,7 @@ def test_the_guide_states_the_defaults_as_they_are():
         default = getattr(TrainConfig, key)
         assert f"| `{key}` | {default} |" in GUIDE or f"| `{key}` | `{default}` |" in GUIDE
     assert f"| `seeds` | {FinalSpec().seeds} |" in GUIDE
-    assert f"| `pruner.reduction_factor` | {PrunerConfig().reduction_factor} |" in GUIDE
+    assert f"| `scheduler.reduction_factor` | {SchedulerConfig().reduction_factor} |" in GUIDE
 
 
 def test_the_guides_example_is_a_sweep(tmp_path):

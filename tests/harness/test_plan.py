@@ -72,7 +72,7 @@ def test_the_plan_carries_budget_and_resources():
     assert (plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent) == (2, 0.5, 3)
     study = plan.studies[0]
     assert (study.num_trials, study.num_steps, study.final_seeds, study.num_final) == (4, 20, (1, 2), 2)
-    assert (study.sampler, study.pruner.name, study.seed) == ("tpe", "asha", 7)
+    assert (study.sampler, study.scheduler.name, study.seed) == ("tpe", "asha", 7)
 
 
 def test_base_is_complete_and_valid():
@@ -179,8 +179,8 @@ def test_an_override_that_fixes_a_value_ends_its_search_and_the_later_one_wins()
         ({"overrides": [{"algorithm": "ndlc"}]}, "overrides.0.algorithm: unknown algorithm 'ndlc'"),
         ({"overrides": [{"data": "pacs"}]}, "overrides.0.data: unknown data 'pacs'"),
         (
-            {"search": {"num_trials": 1, "pruner": {"min_resource": 5}}},
-            "search.pruner.min_resource: 5 is more than the 4 evaluations of a trial",
+            {"search": {"num_trials": 1, "scheduler": {"min_resource": 5}}},
+            "search.scheduler.min_resource: 5 is more than the 4 evaluations of a trial",
         ),
     ],
 )
@@ -284,7 +284,7 @@ def test_adding_extends(changes):
         {"search": {"num_trials": 3, "seed": 7}},
         {"search": {"num_trials": 4, "seed": 8}},
         {"search": {"num_trials": 4, "seed": 7, "sampler": "random"}},
-        {"search": {"num_trials": 4, "seed": 7, "pruner": {"reduction_factor": 4}}},
+        {"search": {"num_trials": 4, "seed": 7, "scheduler": {"reduction_factor": 4}}},
         {"final": {"seeds": 1}},
         {"train": {"num_steps": 30, "evaluate_every": 5}},
         {"space": {"optimizer.learning_rate": {**RATE, "high": 0.02}}},

@@ -63,7 +63,7 @@ def test_running_trials_count_by_their_steps() -> None:
 def test_lines() -> None:
     assert progress_line([state(2), state(1)], 200.0) == "[3/10 trials, about 3 min left]"
     assert progress_line([state(5)], 0.0) == "[5/5 trials]"
-    assert trial_line(record(0, accuracy=0.612)).endswith("search-000 finished, best validation accuracy 61.2 %")
+    assert trial_line(record(0, accuracy=0.612)).endswith("search-000 finished, objective 61.2 %")
     assert trial_line(record(0, "failed", steps=(), reason="it broke")).endswith("search-000 failed: it broke")
     assert evaluation_line(evaluation(50), 300) == "step 50/300: loss 1.5, validation 50.0 %"
     best = result_line([evaluation(2, 0.5), evaluation(4, 0.7), evaluation(6, 0.7)])

@@ -11,7 +11,10 @@ from rich.console import Console
 
 from harness.records import StudyKey, TrialRecord
 from harness.report import compare, to_console, to_markdown
-from harness.report_comparison import METRICS, Section, SettingTable
+from harness.report_cells import METRICS, Cell
+from harness.report_contrasts import Contrast
+from harness.report_tables import Section, SettingTable
+from ndcl.errors import UserError
 
 
 def evaluation(step: int, validation: float | None, target: float | None, **shots: float | None) -> dict:
@@ -20,7 +23,8 @@ def evaluation(step: int, validation: float | None, target: float | None, **shot
 
 def record(algorithm, target, stage, number, *evaluations, seed=None, state="finished", setting="long_tail-65"):
     key = StudyKey(algorithm=algorithm, dataset="digits", setting=setting, target=target)
-    config = {"seed": number + 1 if seed is None else seed}
+    imbalance = {"setting": "long_tail", "ratio": 65}
+    config = {"seed": number + 1 if seed is None else seed, "num_steps": 10, "imbalance": imbalance}
     return TrialRecord(
         study=key, stage=stage, number=number, values={}, config=config, state=state, evaluations=evaluations
     )
@@ -41,6 +45,12 @@ def only(records: list[TrialRecord]) -> SettingTable:
 
 def section(table: SettingTable, metric: str = "overall") -> Section:
     return next(s for s in table.sections if s.metric == metric)
+
+
+def difference(table: SettingTable) -> Contrast:
+    """The only one in overall accuracy."""
+    (contrast,) = section(table).contrasts
+    return contrast
 
 
 def printed(records: list[TrialRecord], width: int = 100, color: bool = False) -> str:
@@ -79,11 +89,13 @@ def test_mean_over_targets_with_the_error_of_independent_numbers():
 
 
 def test_difference_is_paired_by_seed():
-    differences = section(only(FULL)).differences
-    assert differences["sign"].mean == pytest.approx(0.0)
-    assert differences["sign"].error == pytest.approx(0.02 / math.sqrt(3))  # of -.02, 0, .02; unpaired it is .026
-    assert differences["scan"].mean == pytest.approx(0.11)
-    assert differences[None].mean == pytest.approx(0.055)
+    contrast = difference(only(FULL))
+    assert (contrast.algorithm, contrast.reference) == ("ndcl", "erm")
+    assert contrast.by_target["sign"].mean == pytest.approx(0.0)
+    assert contrast.by_target["sign"].error == pytest.approx(0.02 / math.sqrt(3))  # of -.02, 0, .02; unpaired .026
+    assert contrast.by_target["scan"].mean == pytest.approx(0.11)
+    assert contrast.mean.mean == pytest.approx(0.055)
+    assert contrast.result.num_pairs == 5
 
 
 def test_pairs_are_found_by_seed_whatever_the_order():
@@ -93,7 +105,21 @@ def test_pairs_are_found_by_seed_whatever_the_order():
         record("erm", "scan", "final", 0, evaluation(1, 0.5, 0.2), seed=1),
         record("erm", "scan", "final", 1, evaluation(1, 0.5, 0.4), seed=2),
     ]
-    assert section(only(shuffled)).differences["scan"].error == pytest.approx(0.0)
+    assert difference(only(shuffled)).by_target["scan"].error == pytest.approx(0.0)
+
+
+def test_only_seeds_that_both_have_are_compared():
+    table = only([*finals("ndcl", "scan", 0.5, 0.6, 0.9), *finals("erm", "scan", 0.4, 0.3)])
+    assert difference(table).by_target["scan"] == Cell(
+        mean=pytest.approx(0.2), error=pytest.approx(0.1), num_seeds=2
+    )  # of 0.1 and 0.3
+    assert section(table).cells["ndcl", "scan"].num_seeds == 3
+
+
+def test_no_difference_without_a_common_seed():
+    lone = record("ndcl", "scan", "final", 0, evaluation(10, 0.5, 0.5), seed=7)
+    contrast = difference(only([lone, *finals("erm", "scan", 0.4)]))
+    assert (contrast.by_target, contrast.mean, contrast.result) == ({}, None, None)
 
 
 def test_the_checkpoint_is_chosen_by_source_validation_never_by_the_target():
@@ -121,11 +147,12 @@ def test_without_final_runs_the_selected_search_trial_stands_in():
     table = only([search("ndcl", "scan", 0.35), worse, *finals("erm", "scan", 0.3, 0.3)])
     cell = section(table).cells["ndcl", "scan"]
     assert (cell.mean, cell.provisional) == (0.35, True)
-    assert section(table).differences["scan"].provisional
-    assert section(table).differences["scan"].error is None
+    assert difference(table).by_target["scan"] == Cell(mean=pytest.approx(0.05))
+    assert difference(table).mean.provisional
+    assert difference(table).result is None
     assert section(table).means["ndcl"].provisional
     assert not section(table).means["erm"].provisional
-    assert table.num_seeds["ndcl", "scan"] == 0
+    assert table.budgets["ndcl", "scan"].seeds == ()
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed", "pruned"])
@@ -133,7 +160,7 @@ def test_final_runs_count_once_they_have_finished(state):
     unfinished = record("erm", "scan", "final", 1, evaluation(10, 0.5, 0.9), state=state)
     table = only([search("erm", "scan", 0.1), *finals("erm", "scan", 0.3), unfinished])
     assert section(table).cells["erm", "scan"].mean == pytest.approx(0.3)
-    assert table.num_seeds["erm", "scan"] == 1
+    assert table.budgets["erm", "scan"].seeds == (1,)
 
 
 def test_the_mean_is_over_targets_that_all_algorithms_have():
@@ -141,14 +168,15 @@ def test_the_mean_is_over_targets_that_all_algorithms_have():
     assert section(table).mean_over == ("scan", "sign")
     assert section(table).means["erm"].mean == pytest.approx((0.31 + 0.24) / 2)
     assert ("ndcl", "texture") not in section(table).cells
-    assert "texture" not in section(table).differences
+    assert "texture" not in difference(table).by_target
+    assert difference(table).result.num_pairs == 5
     assert "overall: the mean is over scan, sign only" in to_markdown(compare([*FULL, *finals("erm", "texture", 0.9)]))
 
 
 def test_no_mean_without_a_common_target():
     table = only([*finals("erm", "scan", 0.5), *finals("ndcl", "sign", 0.5)])
     assert section(table).means == {}
-    assert section(table).differences == {}
+    assert difference(table).by_target == {}
     assert "overall" in printed([*finals("erm", "scan", 0.5), *finals("ndcl", "sign", 0.5)])
 
 
@@ -157,10 +185,10 @@ def test_final_runs_of_values_that_were_surpassed_do_not_count():
     better = replace(first, number=1, values={"algorithm.alpha": 2.0}, evaluations=(evaluation(10, 0.6, 0.4),))
     old = [replace(r, values=first.values) for r in finals("erm", "scan", 0.20, 0.22)]
     new = replace(record("erm", "scan", "final", 5, evaluation(10, 0.6, 0.50), seed=1), values=better.values)
-    assert only([first, *old]).num_seeds["erm", "scan"] == 2
-    assert only([first, better, *old]).num_seeds["erm", "scan"] == 0
+    assert only([first, *old]).budgets["erm", "scan"].seeds == (1, 2)
+    assert only([first, better, *old]).budgets["erm", "scan"].seeds == ()
     table = only([first, better, *old, new])
-    assert table.num_seeds["erm", "scan"] == 1
+    assert table.budgets["erm", "scan"].seeds == (1,)
     assert section(table).cells["erm", "scan"].mean == pytest.approx(0.50)
 
 
@@ -186,16 +214,51 @@ def test_one_table_per_setting_in_order():
     assert "digits, natural: accuracy" in printed([*FULL, other])
 
 
-def test_the_baseline_stands_first_and_the_method_last():
+def test_the_reference_stands_first_and_the_others_as_they_come():
     records = [r for a in ("ndcl", "focal", "erm") for r in finals(a, "scan", 0.5)]
-    assert only(records).algorithms == ("erm", "focal", "ndcl")
+    assert only(records).algorithms == ("erm", "ndcl", "focal")
+    (table,) = compare(records, reference="focal").tables
+    assert table.algorithms == ("focal", "ndcl", "erm")
+    assert [contrast.name for contrast in section(table).contrasts] == ["ndcl - focal", "erm - focal"]
+
+
+def test_without_erm_the_first_algorithm_is_the_reference():
+    comparison = compare([*finals("ndcl", "scan", 0.5), *finals("focal", "scan", 0.5)])
+    assert comparison.reference == "ndcl"
+    assert difference(comparison.tables[0]).name == "focal - ndcl"
+
+
+def test_an_unknown_reference_is_refused():
+    with pytest.raises(UserError, match="reference: unknown algorithm 'em'; did you mean 'erm'"):
+        compare(FULL, reference="em")
+
+
+def test_a_table_without_the_reference_has_no_contrasts():
+    other = record("ndcl", "scan", "final", 0, evaluation(1, 0.5, 0.5), setting="natural")
+    table = compare([*FULL, other]).tables[1]
+    assert (table.algorithms, section(table).contrasts) == (("ndcl",), ())
+    assert "difference" not in to_markdown(compare([other]))
+
+
+def test_rows_columns_and_tables_stand_in_the_order_of_the_plan():
+    keys = [
+        StudyKey(algorithm=algorithm, dataset="digits", setting=setting, target=target)
+        for setting in ("natural", "long_tail-65")
+        for target in ("texture", "sign", "scan")
+        for algorithm in ("ndcl", "erm", "focal")
+    ]
+    natural = record("ndcl", "scan", "final", 0, evaluation(1, 0.5, 0.5), setting="natural")
+    comparison = compare([*FULL, *finals("focal", "sign", 0.1), natural], studies=keys)
+    assert [table.setting for table in comparison.tables] == ["natural", "long_tail-65"]
+    assert comparison.tables[1].targets == ("sign", "scan")
+    assert comparison.tables[1].algorithms == ("erm", "ndcl", "focal")
 
 
 def test_four_targets_fit_into_100_columns():
     domains = ("scan", "texture", "print", "sign")
     records = [r for a in ("erm", "ndcl") for t in domains for r in finals(a, t, 0.111, 0.555, 0.888)]
     lines = printed(records).splitlines()
-    (row,) = (line for line in lines if "overall" in line)
+    row = next(line for line in lines if "overall" in line)
     assert row.split() == ["overall", "erm", *["51.8", "±22.5"] * 4, "51.8", "±11.3"]
     assert "…" not in "".join(lines)
     assert max(len(line.rstrip()) for line in lines) <= 100

@@ -19,7 +19,7 @@ def space_of(**parameters: dict) -> Space:
 
 def values_of(space: Space, num_trials: int = 30) -> list[dict]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [suggest(study.ask(), space) for _ in range(num_trials)]
+    return [suggest(study.ask(), space, {}) for _ in range(num_trials)]
 
 
 def test_suggestions_lie_in_range_and_have_the_type():
@@ -44,7 +44,7 @@ def test_log_parameters_draw_magnitudes_evenly():
 
 def test_a_fixed_trial_is_answered_by_its_values():
     space = space_of(optimizer__learning_rate=RATE)
-    assert suggest(optuna.trial.FixedTrial({"optimizer.learning_rate": 0.002}), space) == {
+    assert suggest(optuna.trial.FixedTrial({"optimizer.learning_rate": 0.002}), space, {}) == {
         "optimizer.learning_rate": 0.002
     }
 
@@ -63,7 +63,7 @@ def test_enqueued_defaults_are_suggested_first():
     space = space_of(optimizer__learning_rate=RATE, x={"type": "choice", "choices": [None, 1], "default": None})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.enqueue_trial(defaults(space))
-    assert suggest(study.ask(), space) == defaults(space)
+    assert suggest(study.ask(), space, {}) == defaults(space)
 
 
 @pytest.mark.parametrize(

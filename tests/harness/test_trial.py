@@ -63,7 +63,12 @@ def caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CaughtTune:
 
 
 def run(resume_from: Path | None = None, **changes: Any) -> None:
-    run_trial({"train": base(**changes), "resume_from": str(resume_from) if resume_from else None, "num_threads": 1})
+    run_legs([{"from_step": 0, "train": base(**changes)}], resume_from)
+
+
+def run_legs(legs: list[dict[str, Any]], resume_from: Path | None = None, *, take_over: bool = False) -> None:
+    earlier = str(resume_from) if resume_from else None
+    run_trial({"legs": legs, "resume_from": earlier, "take_over": take_over, "num_threads": 1})
 
 
 def test_every_evaluation_is_reported_with_a_whole_checkpoint(caught: CaughtTune) -> None:

@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
     },
     "train": {"num_steps": 4, "evaluate_every": 2, "batch_size": 4},
     "space": {"optimizer.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True, "default": 1e-3}},
-    "search": {"num_trials": 3, "pruner": {"name": "asha", "min_resource": 1, "reduction_factor": 2}},
+    "search": {"num_trials": 3, "scheduler": {"name": "asha", "min_resource": 1, "reduction_factor": 2}},
     "final": {"seeds": 2},
 }
 

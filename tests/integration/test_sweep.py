@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 ONE_STUDY: dict[str, Any] = {
     "data": {"name": "digits", "targets": ["scan"]},
     "algorithms": {"erm": None},
-    "search": {"num_trials": 2, "pruner": {"name": "none"}},
+    "search": {"num_trials": 2, "scheduler": {"name": "none"}},
     "final": {"seeds": 1},
 }
 

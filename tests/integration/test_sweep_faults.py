@@ -95,7 +95,7 @@ def test_a_killed_trial_process_goes_on_in_the_same_trial(tmp_path: Path) -> Non
         "data": {"name": "digits", "targets": ["scan"]},
         "algorithms": {"erm": None},
         "train": {**sweeps.TINY["train"], "num_steps": 16},
-        "search": {"num_trials": 1, "pruner": {"name": "none"}},
+        "search": {"num_trials": 1, "scheduler": {"name": "none"}},
         "final": {"seeds": 0},
     }
     path, results = sweeps.written(tmp_path, **changes), tmp_path / "results"

@@ -22,6 +22,7 @@ import ndcl.training
 from ndcl import checkpoints
 from ndcl.algorithms import ALGORITHMS
 from ndcl.config import TrainConfig
+from ndcl.cross_validation import CrossValidation
 from ndcl.data.transforms import to_inputs
 from ndcl.errors import NonFiniteLossError
 from ndcl.exchange import Exchange
@@ -29,7 +30,7 @@ from ndcl.gradients import GradientSum
 from ndcl.mixing import MODES, Draws, MixupPlan
 from ndcl.models import build_network
 from ndcl.parallel import Group
-from ndcl.training import Training, train
+from ndcl.training import build_training, train
 from tests.ndcl.made_photos import make_photos
 from tests.ndcl.made_store import make_store
 
@@ -73,14 +74,18 @@ def cases(folder: Path) -> dict[str, TrainConfig]:
     made |= {f"{name}, ndcl": config_of(folder, name, ndcl) for name in ("images", "photos")}
     # 2 rows on up to 3 workers: one has none at all
     made["fewer rows than workers"] = config_of(folder, "photos", ndcl | {"mixup": 1.0}, batch_size=1, num_steps=6)
+    made["cross-validation"] = dataclasses.replace(made["ndcl"], select_by=("leave_one_domain_out_accuracy",))
+    stages = {"optimizer": {"layer_decay": 0.7}, "model": {"backbone": "small_cnn", "freeze_stages": 1}}
+    made["frozen stage"] = config_of(folder, "images", ndcl, **stages)
     micro = {name: dataclasses.replace(made[name], micro_batch_size=4) for name in ("erm", "ndcl, set", "images, ndcl")}
     return made | {f"{name}/micro": config for name, config in micro.items()}
 
 
 def run(config: TrainConfig) -> Result:
-    training = Training(config)
+    training = build_training(config)
     evaluations = [evaluation.to_dict() for evaluation in training.evaluations()]
-    parameters = torch.cat([p.detach().flatten() for p in training.network.parameters()])
+    folds = training.folds.values() if isinstance(training, CrossValidation) else [training]
+    parameters = torch.cat([p.detach().flatten() for fold in folds for p in fold.network.parameters()])
     return {"parameters": parameters, "evaluations": evaluations}
 
 
@@ -157,6 +162,12 @@ def resumed(folder: Path, checkpoint_folder: Path, num_steps: int) -> Result:
     return {"evaluations": evaluations, "network": state["network"], "best": state["best"]["network"]}
 
 
+def cross_validated(folder: Path, checkpoint_folder: Path) -> list[dict[str, Any]]:
+    """By `train`, in two runs of which the second goes on from the first's checkpoint."""
+    runs = [dataclasses.replace(cases(folder)["cross-validation"], num_steps=steps) for steps in (2, 4)]
+    return [evaluation.to_dict() for config in runs for evaluation in train(config, checkpoint_folder)]
+
+
 def diverged(folder: Path) -> str:
     config = config_of(folder, "vectors", {"name": "ndcl"}, optimizer={"learning_rate": 1e308})
     try:
@@ -189,6 +200,7 @@ def worker(rank: int, world_size: int, data: Path, out: Path, checkpoint_folder:
         with mock.patch.object(ndcl.exchange, "MOST_TO_ALL", 1):
             results |= {f"{name}/fetched": run(cases(data)[name]) for name in FETCHED}
         results["diverged"] = diverged(data)
+        results["cross-validated"] = cross_validated(data, out / "folds")
         if world_size == 2:  # whose checkpoint the others resume
             resumed(data, checkpoint_folder, num_steps=2)
         else:

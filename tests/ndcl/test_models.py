@@ -1,38 +1,141 @@
-"""One contract for every backbone, weights from files, and BatchNorm in two forwards."""
+"""One contract for every backbone, on the meta device where it is large; what is frozen; BatchNorm in two forwards."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+import yaml
+from torch import nn
 
-from ndcl.config import ModelConfig
+from ndcl.config import ModelConfig, TrainConfig
 from ndcl.errors import UserError
-from ndcl.models import BACKBONES, PRETRAINED, build_network, require_fit
+from ndcl.models import BACKBONES, PRETRAINED, Network, build_network, require_fit
+from ndcl.models.network import frozen_stages
 
-SHAPES = {"small_cnn": (28, 28, 3), "linear": (12,), "mlp": (12,), "resnet18": (64, 64, 3), "resnet50": (64, 64, 3)}
+torch.set_num_threads(1)
+GUIDE = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text()
+OWN_SHAPES = {"small_cnn": (28, 28, 3), "linear": (12,), "mlp": (12,)}
+COMPUTED = {
+    **OWN_SHAPES,
+    **dict.fromkeys(("resnet18", "resnet50", "resnext50_32x4d", "regnet_y_400mf", "efficientnet_b0"), (64, 64, 3)),
+    **dict.fromkeys(("convnext_tiny", "swin_t", "swin_v2_t"), (64, 64, 3)),
+    "vit_b_32": (224, 224, 3),
+}
+"""The smallest of each kind, which are also computed; the others are built and run on the meta device alone."""
+LIGHT = sorted(set(COMPUTED) - {"vit_b_32", "resnet50", "convnext_tiny", "swin_t", "swin_v2_t", "resnext50_32x4d"})
+"""Those that are built in a moment."""
+
+
+def shape_of(name: str) -> tuple[int, ...]:
+    """What the backbone is given if the config says nothing of the size, of photographs."""
+    size = ModelConfig(backbone=name).image_size or 224
+    return OWN_SHAPES.get(name, (size, size, 3))
+
+
+def inputs_of(shape: tuple[int, ...], rows: int = 4) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    size = (rows, *shape) if len(shape) == 1 else (rows, 3, *shape[:2])
+    return torch.randn(size, generator=generator)
 
 
 def inputs_for(name: str, rows: int = 4) -> torch.Tensor:
-    shape = SHAPES[name]
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn((rows, *shape) if len(shape) == 1 else (rows, 3, *shape[:2]), generator=generator)
+    return inputs_of(COMPUTED[name], rows)
 
 
-def network_for(name: str, **values: object):
-    return build_network(ModelConfig(backbone=name, **values), SHAPES[name], 6, seed=0)
+def network_for(name: str, **values: object) -> Network:
+    return build_network(ModelConfig(backbone=name, **values), COMPUTED[name], 6, seed=0)
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_contract(name: str) -> None:
+@cache
+def on_meta(name: str) -> Network:
+    with torch.device("meta"):
+        return build_network(ModelConfig(backbone=name, dropout=0.5), shape_of(name), 6, seed=0)
+
+
+def every_backbone(function):
+    return pytest.mark.parametrize("name", sorted(BACKBONES))(function)
+
+
+@every_backbone
+def test_features_and_logits_have_their_shapes(name: str) -> None:
+    network, inputs = on_meta(name), inputs_of(shape_of(name), 2).to("meta")
+    features = network[0](inputs)
+    assert features.shape == (2, network[0].num_features)
+    assert network[1](features).shape == network(inputs).shape == (2, 6)
+    assert isinstance(network[1], nn.Linear)
+
+
+@every_backbone
+def test_the_only_dropout_is_the_configured_one(name: str) -> None:
+    network = on_meta(name)
+    assert [m for m in network.modules() if isinstance(m, nn.Dropout) and m.p > 0] == [network[0].dropout]
+    assert network[0].dropout.p == 0.5
+    assert network.has_dropout
+
+
+@every_backbone
+def test_stages_hold_each_parameter_once_in_order(name: str) -> None:
+    network = on_meta(name)
+    stages = network.stages()
+    assert all(stages), "no stage is empty"
+    members = [id(p) for stage in stages for p in stage]
+    assert sorted(members) == sorted(id(p) for p in network.parameters())
+    assert stages[-1] == list(network[1].parameters())
+    # a stage's first parameter comes into being before all of the next stage's
+    position = {id(p): number for number, p in enumerate(network.parameters())}
+    starts = [min(position[id(p)] for p in stage) for stage in stages]
+    assert starts == sorted(starts)
+
+
+@every_backbone
+def test_batchnorm_is_frozen_unless_the_config_says_otherwise(name: str) -> None:
+    network = on_meta(name).train()
+    expected = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert network.batchnorms == expected
+    assert bool(expected) == name.startswith(("res", "regnet", "efficientnet"))
+    assert not any(layer.training for layer in expected)
+    assert network[0].training
+    free = Network(network[0], 6, ModelConfig(freeze_batchnorm=False)).train()
+    assert all(layer.training for layer in free.batchnorms)
+
+
+@every_backbone
+def test_stages_are_frozen_from_the_input_on(name: str) -> None:
+    backbone = on_meta(name)[0]
+    number = len(backbone.stages())
+    for frozen in {min(1, number), number}:
+        stages = Network(backbone, 6, ModelConfig(freeze_stages=frozen)).stages()
+        assert [{p.requires_grad for p in stage} for stage in stages] == [{k >= frozen} for k in range(number + 1)]
+        backbone.requires_grad_(True)
+    with pytest.raises(UserError, match=rf"model\.freeze_stages: '{name}' has {number} stages .* lower it"):
+        frozen_stages(backbone, ModelConfig(backbone=name, freeze_stages=number + 1))
+
+
+@pytest.mark.parametrize("name", sorted(COMPUTED))
+def test_gradients_reach_all_parameters(name: str) -> None:
     network = network_for(name)
-    logits = network(inputs_for(name))
-    assert logits.shape == (4, 6)
-    logits.sum().backward()
+    logits = network(inputs_for(name, 2))
+    assert torch.isfinite(logits).all()
+    (logits * torch.arange(6)).sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+    for stage in network.stages():
+        assert any(p.grad.any() for p in stage)
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_state_dict_makes_another_network_the_same(name: str) -> None:
+    network = network_for(name).eval()
+    other = build_network(ModelConfig(backbone=name), COMPUTED[name], 6, seed=1).eval()
+    inputs = inputs_for(name, 2)
+    with torch.no_grad():
+        expected = network(inputs)
+        assert not torch.equal(other(inputs), expected)
+        other.load_state_dict(network.state_dict())
+        assert torch.equal(other(inputs), expected)
+
+
+@pytest.mark.parametrize("name", LIGHT)
 def test_the_seed_alone_decides_the_initial_weights(name: str) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -40,7 +143,7 @@ def test_the_seed_alone_decides_the_initial_weights(name: str) -> None:
     torch.rand(3)
     second = network_for(name).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
-    other = build_network(ModelConfig(backbone=name), SHAPES[name], 6, seed=1).state_dict()
+    other = build_network(ModelConfig(backbone=name), COMPUTED[name], 6, seed=1).state_dict()
     assert not torch.equal(first["1.weight"], other["1.weight"])
     torch.set_rng_state(before)
 
@@ -51,12 +154,12 @@ def test_building_leaves_the_global_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
+@every_backbone
 def test_whether_a_backbone_fits_is_known_without_weights(name: str) -> None:
     before = torch.get_rng_state()
-    require_fit(ModelConfig(backbone=name, weights="/nowhere.pt"), SHAPES[name])
+    require_fit(ModelConfig(backbone=name, weights="/nowhere.pt"), shape_of(name))
     assert torch.equal(before, torch.get_rng_state())
-    if len(SHAPES[name]) == 3:
+    if len(shape_of(name)) == 3:
         with pytest.raises(UserError, match=rf"'{name}' needs images.* use 'linear' or 'mlp'"):
             require_fit(ModelConfig(backbone=name), (12,))
 
@@ -93,77 +196,56 @@ def test_quirk_22_mixed_rows_never_reach_the_running_statistics() -> None:
     assert not torch.equal(means[0], network.batchnorms[0].running_mean)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "small_cnn", "linear"])
+def test_more_frozen_stages_than_there_are_is_a_mistake(name: str) -> None:
+    with pytest.raises(UserError, match=r"model\.freeze_stages"):
+        require_fit(ModelConfig(backbone=name, freeze_stages=6), COMPUTED[name])
+    with pytest.raises(UserError, match=r"model\.freeze_stages"):
+        network_for(name, freeze_stages=6)
+
+
+def test_frozen_stages_keep_weights_and_statistics_while_the_rest_learns() -> None:
+    network = network_for("resnet18", freeze_stages=2, freeze_batchnorm=False)
+    network.train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimizer = torch.optim.Adam(p for p in network.parameters() if p.requires_grad)
+    network(inputs_for("resnet18")).square().sum().backward()
+    optimizer.step()
+    after = network.state_dict()
+    moved = {key.split(".")[2] for key in after if key.startswith("0.") and not torch.equal(after[key], before[key])}
+    assert moved == {"layer2", "layer3", "layer4"}
+
+
 def test_dropout_is_known_to_the_network() -> None:
     assert network_for("mlp", dropout=0.1).has_dropout
     assert not network_for("mlp").has_dropout
+    assert network_for("efficientnet_b0").has_dropout, "its blocks are left out at random"
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_weights_from_a_file_replace_all_but_the_classifier(tmp_path: Path, suffix: str) -> None:
-    import torchvision
-
-    torch.manual_seed(3)
-    state = torchvision.models.resnet18().state_dict()
-    path = tmp_path / f"weights{suffix}"
-    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
-    network = network_for("resnet18", weights=str(path))
-    assert torch.equal(network[0].backbone.conv1.weight, state["conv1.weight"])
-    assert network[1].out_features == 6
+def test_dropout_comes_before_the_head() -> None:
+    network = network_for("regnet_y_400mf", dropout=0.5).train()
+    inputs = inputs_for("regnet_y_400mf")
+    torch.manual_seed(0)
+    dropped = (network[0](inputs) == 0).float().mean()
+    whole = (network.eval()[0](inputs) == 0).float().mean()
+    assert 0.4 < dropped - whole < 0.6
 
 
-def test_imagenet_weights_come_from_torchs_own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision
-    from torchvision.models import ResNet18_Weights
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    entry = ResNet18_Weights.IMAGENET1K_V1
-    (tmp_path / "checkpoints").mkdir()
-    torch.manual_seed(4)
-    state = torchvision.models.resnet18().state_dict()
-    torch.save(state, tmp_path / "checkpoints" / Path(entry.url).name)
-    network = network_for("resnet18", weights="imagenet")
-    assert torch.equal(network[0].backbone.conv1.weight, state["conv1.weight"])
-
-
-def unpicklable(path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple:
-            return (print, ("executed",))
-
-    torch.save({"conv1.weight": Evil()}, path)
-
-
-@pytest.mark.parametrize(
-    ("prepare", "message"),
-    [
-        (lambda path: None, "no file"),
-        (lambda path: path.write_bytes(b"not weights"), "cannot be read|not a state dict"),
-        (unpicklable, "not a state dict that can be read safely"),
-        (lambda path: torch.save({"conv1.weight": torch.zeros(1)}, path), "does not fit"),
-        (lambda path: torch.save([1, 2], path), "holds a list"),
-    ],
-)
-def test_bad_weight_files_get_one_line(tmp_path: Path, prepare, message: str, capsys) -> None:
-    path = tmp_path / "weights.pt"
-    prepare(path)
-    with pytest.raises(UserError, match=message) as error:
-        network_for("resnet18", weights=str(path))
-    assert "\n" not in str(error.value)
-    assert "executed" not in capsys.readouterr().out
-
-
-def test_weights_that_cannot_be_downloaded_name_the_place_to_put_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-
-    def refused(*args: object, **kwargs: object) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
-    with pytest.raises(UserError, match=r"put the file resnet18-\w+\.pth at .*checkpoints") as error:
-        network_for("resnet18", weights="imagenet")
-    assert "model.weights" in str(error.value)
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_images_of_other_sizes_are_taken_or_refused_in_one_line(name: str) -> None:
+    size = shape_of(name)[0]
+    if name.startswith("vit"):
+        with pytest.raises(UserError, match=rf"'{name}' takes images of {size} x {size} alone, got 256 x 224; remove"):
+            require_fit(ModelConfig(backbone=name), (256, 224, 3))
+        return
+    least = 32 if name.startswith("convnext") else 8
+    network = on_meta(name).eval()
+    assert network(torch.empty(2, 3, least, least, device="meta")).shape == (2, 6)
+    if least > 8:
+        with pytest.raises(UserError, match=rf"'{name}' needs images of at least 32 x 32, got 31 x 64; set it"):
+            require_fit(ModelConfig(backbone=name), (31, 64, 3))
+        with pytest.raises(RuntimeError):
+            network(torch.empty(2, 3, 31, 64, device="meta"))
 
 
 @pytest.mark.parametrize(
@@ -179,5 +261,18 @@ def test_mistakes(values: dict, message: str) -> None:
         build_network(ModelConfig(**values), (12,), 3, seed=0)
 
 
-def test_every_pretrained_backbone_is_in_the_table() -> None:
-    assert set(PRETRAINED) <= set(BACKBONES)
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_the_guide_says_how_large_it_is(name: str) -> None:
+    network = on_meta(name)
+    millions = sum(p.numel() for p in network[0].parameters()) / 1e6
+    size = ModelConfig(backbone=name).image_size or "stored"
+    assert f"| `{name}` | {millions:.1f} | {size} | {len(network.stages()) - 1} |" in GUIDE
+
+
+@pytest.mark.parametrize("block", GUIDE.split("```yaml\n")[1:], ids=range(GUIDE.count("```yaml\n")))
+def test_the_guides_settings_can_be_built(block: str) -> None:
+    values = yaml.safe_load(block.split("```")[0])
+    data = {"name": "pacs", "target": "sketch"} | values.get("data", {})
+    config = TrainConfig.from_dict({"data": data, "algorithm": {"name": "ndcl"}} | values["train"])
+    size = config.image_size or 224
+    require_fit(config.model, (size, size, 3))

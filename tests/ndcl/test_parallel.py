@@ -54,8 +54,12 @@ def difference(first: Result, second: Result) -> float:
     return float((first["parameters"] - second["parameters"]).abs().max() / second["parameters"].abs().max())
 
 
-def without_seconds(evaluations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in each.items() if key != "seconds"} for each in evaluations]
+def assert_same(evaluations: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    """But for the time they took, and rounding in the losses."""
+    for ours, theirs in zip(evaluations, expected, strict=True):
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=TOLERANCE)
+        apart = {"losses": None, "seconds": None}
+        assert ours | apart == theirs | apart
 
 
 def test_the_cases_hold_every_algorithm_and_every_mode() -> None:
@@ -88,9 +92,7 @@ def test_all_workers_hold_the_same_evaluations(outcome: Outcome, name: str, worl
     first, *others = (results[name]["evaluations"] for results in outcome.of[world_size])
     assert all(other == first for other in others)
     alone = outcome.of[1][0][name]["evaluations"]
-    for ours, theirs in zip(without_seconds(first), without_seconds(alone), strict=True):
-        assert ours.pop("losses") == pytest.approx(theirs.pop("losses"), rel=TOLERANCE)
-        assert ours == theirs
+    assert_same(first, alone)
 
 
 @pytest.mark.slow
@@ -117,6 +119,14 @@ def test_a_checkpoint_of_two_workers_goes_on_with_any_number(outcome: Outcome, w
             torch.testing.assert_close(results["resumed"]["network"][key], value, rtol=TOLERANCE, atol=TOLERANCE)
         for key, value in undisturbed["best"].items():
             torch.testing.assert_close(results["resumed"]["best"][key], value, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", SEVERAL)
+def test_a_cross_validation_is_saved_and_resumed(outcome: Outcome, world_size: int) -> None:
+    alone = outcome.of[1][0]["cross-validation"]["evaluations"]
+    for results in outcome.of[world_size]:
+        assert_same(results["cross-validated"], alone)
 
 
 @pytest.mark.slow

@@ -1,0 +1,78 @@
+"""Leave-one-domain-out cross-validation (Gulrajani and Lopez-Paz 2021): what a model is worth on a domain unseen.
+
+One training per source domain, each without that domain, advance side by side from checkpoint to checkpoint, so that
+they can be stopped early as one. Nothing of the target domain is looked at, not even for the report.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ndcl import checkpoints
+from ndcl.evaluation import Accuracies, Evaluation, accuracies, mean_accuracies
+
+if TYPE_CHECKING:
+    from ndcl.training import Training
+
+
+class CrossValidation:
+    """Trainings by the source domain that each leaves out, to be used as one `ndcl.training.Training`."""
+
+    def __init__(self, folds: "Mapping[str, Training]") -> None:
+        self.folds = dict(folds)
+        self.group = next(iter(self.folds.values())).group
+        """The workers, which are the same for all."""
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps that every training has done."""
+        return min(fold.step for fold in self.folds.values())
+
+    def evaluations(self) -> Iterator[Evaluation]:
+        """Advance all trainings to each checkpoint and yield their mean. Raises NonFiniteLossError."""
+        rounds = [fold.evaluations() for fold in self.folds.values()]
+        try:
+            for parts in zip(*rounds, strict=True):
+                yield combined(dict(zip(self.folds, parts, strict=True)))
+        finally:
+            for evaluations in rounds:
+                evaluations.close()
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoints of all trainings as one, whole or not at all. `folder` must not exist yet.
+
+        The first of several workers writes; when this returns, it is written.
+        """
+        if self.group.is_first:
+            checkpoints.write_parts(folder, {name: fold.write for name, fold in self._numbered().items()})
+        self.group.barrier()
+
+    def load(self, folder: Path, **options: Any) -> None:
+        """Go on from a checkpoint; `options` as for a single training. Raises UserError."""
+        for name, fold in self._numbered().items():
+            fold.load(folder / name, **options)
+
+    def _numbered(self) -> "dict[str, Training]":
+        """By names that are safe in paths, whatever the domains are called."""
+        return {f"fold-{number}": fold for number, fold in enumerate(self.folds.values())}
+
+
+def combined(parts: Mapping[str, Evaluation]) -> Evaluation:
+    """One evaluation from those of all folds, by the domain that each left out and so took for its target."""
+    first = next(iter(parts.values()))
+    validation: dict[str, list[Accuracies]] = {domain: [] for domain in parts}
+    for part in parts.values():
+        for domain, measured in part.validation.items():
+            validation[domain].append(measured)
+    nothing = accuracies(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(len(first.target.per_class), np.int64))
+    return Evaluation(
+        step=first.step,
+        seconds=sum(part.seconds for part in parts.values()),
+        losses={name: fmean(part.losses[name] for part in parts.values()) for name in first.losses},
+        validation={domain: mean_accuracies(measured) for domain, measured in validation.items()},
+        target=nothing,
+        held_out={domain: part.target for domain, part in parts.items()},
+    )
