@@ -43,7 +43,7 @@ class CountingGroup(Group):
     gathered = fetched = summed = 0
 
     def start_gather(self, rows: Tensor, total: int) -> Callable[[], Tensor]:
-        self.gathered += total * math.prod(rows.shape[1:]) * rows.element_size()
+        self.gathered += self.is_several * total * math.prod(rows.shape[1:]) * rows.element_size()
         return super().start_gather(rows, total)
 
     def swap(self, rows: Tensor, sent: list[int], received: list[int]) -> Tensor:
