@@ -68,7 +68,7 @@ def test_a_trial_from_start_to_end(stage: Stage) -> None:
     config = stage.conductor.next_trial()
     assert config is not None
     name = config["name"]
-    assert config["legs"] == [{"from_step": 0, "train": base(optimizer={"learning_rate": 1e-3, "weight_decay": 0.0})}]
+    assert config["legs"] == [{"from_step": 0, "train": base(optimizer=base()["optimizer"] | {"learning_rate": 1e-3})}]
     assert (config["resume_from"], config["num_threads"]) == (None, 1)
     assert stage.record(name).state == "running"
     stage.play(name, 2, 4)
