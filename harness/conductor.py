@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness import population
 from harness.agenda import Agenda, Due, Select
 from harness.checkpoints import CheckpointFolders, trial_folder
-from harness.records import ENDED, Journal, State, TrialRecord
+from harness.records import ENDED, WARM_STARTED, Journal, State, TrialRecord
 from harness.search import StudySearch, open_storage
 from harness.selection import best_checkpoint, select
 from harness.sweep_folder import storage_problem
@@ -196,7 +196,9 @@ class Conductor:
             config = study.final_config(due.repeats, due.seed).to_dict()
             return replace(record, values=values, schedule=schedule, config=config)
         values = self._searches[study.key.name].ask(due.name, due.number)
-        record = replace(record, values=values, until=population.next_stop(study, 0))
+        spec = study.warm_start
+        notes = {WARM_STARTED: spec.sweep} if spec is not None and spec.from_other_targets else {}
+        record = replace(record, values=values, until=population.next_stop(study, 0), notes=notes)
         try:
             return replace(record, config=study.train_config(values, due.seed).to_dict())
         except UserError as error:  # values that are valid each, but not together
