@@ -26,6 +26,7 @@ from ndcl.data.loader import Loader
 from ndcl.data.problem import Problem, build_problem, without_domain
 from ndcl.data.sampler import DomainSampler
 from ndcl.data.transforms import delivered_shape
+from ndcl.data.workers import keep_freed_memory
 from ndcl.errors import NonFiniteLossError, UserError
 from ndcl.evaluation import Accuracies, Evaluation, accuracies
 from ndcl.features import standardize
@@ -50,6 +51,8 @@ class Training:
         self.group = group or Group.current()
         self.problem = problem or build_problem(config.data, config.imbalance)
         self.device = local_device(resolve_device(config.device), self.group)
+        if self.device.type == "cpu":
+            keep_freed_memory()  # each step makes and frees the same large tensors
         store, source_labels = self.problem.store, [self.problem.store.labels[rows] for rows in self.problem.train]
         self.sampler = DomainSampler(
             source_labels, config.batch_size, config.seed, config.resampling_ratio, num_classes=len(store.classes)
