@@ -72,8 +72,8 @@ class StudySearch:
         for record in records:
             if record.name not in known:
                 self._add(record)
-            elif record.state in ENDED:
-                self._tell(known[record.name].number, record)
+            elif record.state in ENDED and not known[record.name].state.is_finished():
+                self._close(known[record.name], record)
         self.study.sampler = _sampler(self.plan, drawn=len(self._all()))
         self._take_up({record.name for record in records})
         if not records and self.plan.sampler != "grid":
@@ -131,6 +131,14 @@ class StudySearch:
         trial = self._trials.pop(record.name, None)
         if trial is not None:
             self._tell(trial.number, record)
+
+    def _close(self, found: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
+        """Tell an end, and before it the reports that a kill has cut off."""
+        trial = optuna.Trial(self.study, found._trial_id)
+        for evaluation in self._reports(record):
+            if evaluation["step"] not in found.intermediate_values:
+                trial.report(_reported(evaluation, self.plan), evaluation["step"])
+        self._tell(found.number, record)
 
     def _tell(self, number: int, record: TrialRecord) -> None:
         state = _STATES[record.state]
