@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from harness.designs import design_values
+from harness.halving import HalvingPruner
 from harness.records import ENDED, TrialRecord
 from harness.selection import best_checkpoint, merit, value_of
 from harness.space import defaults, suggest
@@ -211,9 +212,7 @@ def _pruner(config: "SchedulerConfig", evaluate_every: int) -> optuna.pruners.Ba
     """The pruner; the config counts evaluations, Optuna is told optimiser steps."""
     min_steps = config.min_resource * evaluate_every
     if config.name == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=min_steps, reduction_factor=config.reduction_factor, min_early_stopping_rate=0
-        )
+        return HalvingPruner(min_steps=min_steps, reduction_factor=config.reduction_factor)
     if config.name == "median":
         return optuna.pruners.MedianPruner(n_warmup_steps=min_steps, interval_steps=evaluate_every)
     return optuna.pruners.NopPruner()  # also for a population, whose trials learn instead of ending

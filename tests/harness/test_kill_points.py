@@ -5,6 +5,7 @@ once to count the writes of the journal, of Optuna's store and of the checkpoint
 time cut off before another one of them and gone on with by a new start.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,9 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
+from harness.checkpoints import EVALUATION_FILE
 from harness.config import SchedulerConfig
 from harness.plan import StudyPlan
-from harness.records import TrialRecord
 from tests.harness.made_records import base, evaluation, study
 from tests.harness.test_conductor import Stage
 
@@ -80,28 +81,32 @@ def played(folder: Path, plan: StudyPlan) -> Stage:
     """Start or go on with the study, and play it to its end, one trial after the other."""
     stage = Stage(folder, plan)
     while (config := stage.conductor.next_trial()) is not None:
-        record = stage.record(config["name"])
-        start = int(config["resume_from"].rsplit("_", 1)[1]) if config["resume_from"] else 0
-        if start:  # as a trial does first when it resumes
-            stage.conductor.on_evaluation(record.name, _evaluation(record, start))
-        for step in range(start + 2, 1 + (record.until or 6), 2):
-            is_stopped = stage.conductor.on_evaluation(record.name, _evaluation(record, step))
-            stage.checkpoint(record.name, step)
-            if is_stopped:
-                break
+        record, done, is_stopped = stage.record(config["name"]), 0, False
+        accuracy = ACCURACIES[record.number] if record.stage == "search" else 0.5
+        if config["resume_from"]:  # a trial first reports what it goes on from
+            resumed = json.loads((Path(config["resume_from"]) / EVALUATION_FILE).read_text())
+            done, is_stopped = resumed["step"], stage.conductor.on_evaluation(record.name, resumed)
+        while not is_stopped and done < 6:
+            done += 2
+            is_stopped = stage.conductor.on_evaluation(record.name, evaluation(done, accuracy))
+            stage.checkpoint(record.name, done, accuracy)
         stage.conductor.on_end(record.name)
     return stage
-
-
-def _evaluation(record: TrialRecord, step: int) -> dict[str, Any]:
-    return evaluation(step, ACCURACIES[record.number] if record.stage == "search" else 0.5)
 
 
 def essence(stage: Stage) -> list[Any]:
     """What must not depend on kills; values may, since a sampler that goes on is seeded anew."""
     records = sorted(stage.conductor.agenda.records.values(), key=lambda record: record.name)
     return [
-        (r.name, r.state, r.reason, r.until, r.notes, [e["step"] for e in r.evaluations], [c["step"] for c in r.schedule])
+        (
+            r.name,
+            r.state,
+            r.reason,
+            r.until,
+            r.notes,
+            [e["step"] for e in r.evaluations],
+            [c["step"] for c in r.schedule],
+        )
         for r in records
     ]
 

@@ -1,5 +1,6 @@
 """One sweep whose driver is killed with SIGKILL again and again, at moments drawn at random, and loses nothing."""
 
+import json
 import random
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoints import CheckpointFolders, _step
+from harness.checkpoints import EVALUATION_FILE, CheckpointFolders
 from harness.records import ENDED, TrialRecord
 from tests.integration import processes, sweeps
 
@@ -37,14 +38,20 @@ class Snapshot:
     """The step from which each unfinished trial can go on."""
 
 
+def step_of(checkpoint: str | None) -> int:
+    return int(json.loads((Path(checkpoint) / EVALUATION_FILE).read_text())["step"]) if checkpoint else 0
+
+
 def snapshot(results: Path) -> Snapshot:
     found = sweeps.records(results)
     folders = CheckpointFolders(results / "tiny" / "ray")
     newest = {r.name: folders.newest(r.name) for r in found if r.state not in ENDED}
     return Snapshot(
         records={record.name: record for record in found},
-        ended={r.name: (results / "tiny" / "trials" / f"{r.name}.json").read_bytes() for r in found if r.state in ENDED},
-        resumable={name: _step(Path(folder)) or 0 if folder else 0 for name, folder in newest.items()},
+        ended={
+            r.name: (results / "tiny" / "trials" / f"{r.name}.json").read_bytes() for r in found if r.state in ENDED
+        },
+        resumable={name: step_of(folder) for name, folder in newest.items()},
     )
 
 
@@ -96,7 +103,7 @@ def run_until_killed(path: Path, results: Path, draw: random.Random) -> list[int
     return trained
 
 
-@pytest.mark.parametrize(("search", "num_kills"), [(PRUNED, 10), (POPULATION, 5)], ids=["asha", "pbt"])
+@pytest.mark.parametrize(("search", "num_kills"), [(PRUNED, 10), (POPULATION, 4)], ids=["asha", "pbt"])
 def test_a_sweep_killed_at_random_moments_loses_nothing(tmp_path: Path, search: Any, num_kills: int) -> None:
     changes = {
         "data": {"name": "digits", "targets": ["scan"]},
