@@ -50,6 +50,7 @@ class Conductor:
         }
         for study in plan.studies:
             self._searches[study.key.name].reconcile(self.agenda.search_records(study))
+            self._keep_selected(study)
             self._advance(study)
 
     def next_trial(self) -> dict[str, Any] | None:

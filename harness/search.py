@@ -15,6 +15,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from harness.database_files import make_whole
 from harness.designs import design_values
 from harness.halving import HalvingPruner
 from harness.records import ENDED, TrialRecord
@@ -34,6 +35,11 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
     """The sqlite file of a sweep's Optuna studies, readable by optuna-dashboard."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    make_whole(path, lambda partial: _storage(partial).engine.dispose())
+    return _storage(path)
+
+
+def _storage(path: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(
         f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}}
     )
