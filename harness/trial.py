@@ -101,9 +101,19 @@ def reset_process(seed: int, num_threads: int) -> None:
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = False
+    _freeze_imports()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+@functools.cache
+def _freeze_imports() -> None:
+    """Take what stays imported out of garbage collection: to search it would cost every trial some tenths of a second."""
+    import torch._dynamo  # noqa: F401  the first optimiser would import it, and it is half of all
+
+    gc.collect()
+    gc.freeze()
 
 
 @functools.lru_cache(maxsize=PROBLEMS_KEPT)
