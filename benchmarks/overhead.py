@@ -3,10 +3,11 @@
     python benchmarks/overhead.py [--trials 20] [--steps 12]
 
 ERM on the embedded digits as in search_spaces/digits.yaml, with six evaluations a trial as there, nothing pruned, one
-trial at a time on one thread. The trainings are short, so that their own noise does not hide what is added to them. Three
-measurements follow each other: the sweep, the bare trainings of exactly its configs, the sweep again, so that a machine
-whose load drifts favours neither. The bare trainings write no checkpoints, no journal and no MLflow. The first trial is
-left out on both sides: it holds the start of Ray and the imports of torch, which are told apart. Takes a minute on 2 cores.
+trial at a time on one thread. The trainings are short, so that their own noise does not hide what is added to them.
+Three measurements follow each other: the sweep, the bare trainings of exactly its configs, the sweep again, so that a
+machine whose load drifts favours neither. The bare trainings write no checkpoints, no journal and no MLflow. The first
+trial is left out on both sides: it holds the start of Ray and the imports of torch, which are told apart. Takes about a
+minute on 2 cores.
 """
 
 import argparse
