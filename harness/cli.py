@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from harness import cli_models
 from harness.cli_data import data
 from ndcl.errors import NonFiniteLossError, UserError
 
@@ -164,6 +165,9 @@ def ui(
     command += ["--backend-store-uri", store_uri(results)]
     command += ["--default-artifact-root", artifact_folder(results).as_uri()]
     os.execv(sys.executable, command)
+
+
+cli_models.add_verbs(app)
 
 
 def _plan(sweep: Path, settings: list[str] | None, results: Path) -> "Plan":

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ndcl.data.loader import EVALUATION_BYTES, EVALUATION_ROWS
+from ndcl.serving.classifier import Classifier
 from ndcl.serving.description import WEIGHTS, Description
 from ndcl.serving.formats import Logits, read_weights
 from ndcl.serving.images import to_batch
@@ -57,16 +58,15 @@ class Model:
         self._logits = logits
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> "Model":
-        """The model in a folder that `ndcl export` made. `device` may be another than the CPU for safetensors alone.
+    def load(cls, folder: Path, device: str | torch.device = "cpu") -> "Model":
+        """The model in a folder that `ndcl export` made. On another device than the CPU only safetensors are run.
 
         Raises UserError if there is none, or it is damaged.
         """
         description = Description.read(folder)
         logits = read_weights(folder / WEIGHTS[description.format], description)
-        if isinstance(logits, nn.Module) and description.format == "safetensors":
-            logits = logits.to(device)
-        return cls(description, logits, torch.device(device))
+        device = torch.device(device if isinstance(logits, Classifier) else "cpu")
+        return cls(description, logits.to(device) if isinstance(logits, Classifier) else logits, device)
 
     def predict(self, inputs: Any) -> Predictions:
         """The classes of `inputs`: paths, files' contents or uint8 arrays [h, w, 3], one or many; or vectors [n, F].
