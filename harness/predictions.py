@@ -49,13 +49,14 @@ def written_to(path: Path) -> Iterator[Any]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _writer(partial, path.suffix) as writer:
-            yield writer
-        partial.replace(path)
+        try:
+            with _writer(partial, path.suffix) as writer:
+                yield writer
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--output {path}: it can't be written ({error.strerror}); give another place") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _writer(path: Path, suffix: str) -> Any:

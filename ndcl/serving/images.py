@@ -53,13 +53,20 @@ def _imported(image: Image, inputs: Inputs) -> Tensor:
     if isinstance(image, (np.ndarray, Tensor)):
         content: Any = _require_pixels(image)
     else:
-        content = Path(image).read_bytes() if isinstance(image, (str, Path)) else bytes(image)
+        content = _content(Path(image)) if isinstance(image, (str, Path)) else image
         if inputs.kind == "encoded":  # decoded by training and evaluation themselves
             pixels = decode(content)
             if inputs.import_size is None or tuple(pixels.shape[1:]) == (inputs.import_size,) * 2:
                 return pixels
     converted, _ = convert(content, Conversion(size=inputs.import_size, fit=inputs.fit))
     return torch.from_numpy(np.array(converted)).permute(2, 0, 1)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadImageError(f"can't be opened ({error.strerror})") from None
 
 
 def _require_pixels(image: np.ndarray | Tensor) -> np.ndarray:
