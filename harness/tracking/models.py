@@ -30,6 +30,7 @@ from ndcl.serving.pyfunc import IMAGE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.models import Model, ModelSignature
 
 MODEL_NAME = "model"
@@ -47,7 +48,7 @@ def log_model(
     Raises UserError if the sweep's run or checkpoint is missing.
     """
     client = open_client(results)
-    run_id = _study_run(client, folder, record)
+    run = _study_run(client, folder, record)
     with tempfile.TemporaryDirectory(prefix="ndcl-model-") as name, _quiet():
         exported = Path(name) / MODEL_NAME
         description = export_model(folder, record, exported, "safetensors")
@@ -56,22 +57,27 @@ def log_model(
         from mlflow.models import Model
 
         mlflow.set_tracking_uri(store_uri(results))
+        # Made here, because MLflow would put it into its default experiment, and its files into ./mlruns.
+        logged = client.create_logged_model(
+            run.info.experiment_id, MODEL_NAME, source_run_id=run.info.run_id, tags={"trial": record.name}
+        )
         info = Model.log(
-            None, flavour, name=MODEL_NAME, run_id=run_id, registered_model_name=registered, tags={"trial": record.name}
+            None, flavour, run_id=run.info.run_id, model_id=logged.model_id, registered_model_name=registered
         )
         if registered and alias:
             client.set_registered_model_alias(registered, alias, str(info.registered_model_version))
     return f"models:/{registered}/{info.registered_model_version}" if registered else str(info.model_uri)
 
 
-def _study_run(client: "MlflowClient", folder: Path, record: TrialRecord) -> str:
+def _study_run(client: "MlflowClient", folder: Path, record: TrialRecord) -> "Run":
     """The run of the record's study."""
     experiment = client.get_experiment_by_name(folder.name)
     wanted = f"tags.`{NAME}` = '{record.study.name}' and tags.`{SWEEP_ID}` = '{sweep_id(folder)}'"
     runs = client.search_runs([experiment.experiment_id], wanted) if experiment else []
     if not runs:
         raise UserError(f"study {record.study.name} has no run in MLflow; ndcl sweep, given once more, completes it")
-    return str(runs[0].info.run_id)
+    run: Run = runs[0]
+    return run
 
 
 @contextlib.contextmanager

@@ -20,13 +20,14 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
 
 import ndcl
 from harness.exports import selected_models
 from harness.records import Journal, TrialRecord
 from harness.study_state import StudyState
 from harness.sweep_folder import sweep_id
-from harness.tracking import Tracker, store_uri
+from harness.tracking import Tracker, artifact_folder, store_uri
 from harness.tracking.models import log_model
 from ndcl.data.decoding import decode, resize
 from ndcl.data.transforms import to_inputs
@@ -93,7 +94,9 @@ def test_the_model_hangs_on_its_studys_run_and_is_registered(sweep: tuple[Path, 
     assert run.data.tags["ndcl.name"] == key().name
     [output] = run.outputs.model_outputs
     logged = client.get_logged_model(output.model_id)
-    assert (logged.name, logged.source_run_id) == ("model", run.info.run_id)
+    assert (logged.name, logged.source_run_id, logged.status) == ("model", run.info.run_id, LoggedModelStatus.READY)
+    assert logged.experiment_id == run.info.experiment_id
+    assert logged.artifact_location.startswith(artifact_folder(sweep[0]).as_uri())
     assert logged.tags["trial"] == sweep[2].name
     version = client.get_model_version_by_alias("digits", "champion")
     assert (str(version.version), version.source) == ("1", f"models:/{output.model_id}")
