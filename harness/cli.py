@@ -13,10 +13,12 @@ from typer.core import TyperGroup
 
 from harness import cli_models
 from harness.cli_data import data
+from harness.cli_sweeps import recorded_sweep, sweep_name
 from ndcl.errors import NonFiniteLossError, UserError
 
 if TYPE_CHECKING:
     from harness.plan import Plan
+    from harness.plan_cost import Kind, Speed
     from harness.records import TrialRecord
     from harness.sweep import SweepResult
 
@@ -52,6 +54,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep, such as search_spaces/digits.yaml.")]
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name or its YAML file.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value over the file's; repeatable.")
 ]
@@ -61,19 +64,31 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the resu
 DEFAULT_RESULTS = Path("results")
 
 
-@app.command(epilog="Example: ndcl plan search_spaces/digits.yaml --set search.num_trials=20")
-def plan(sweep: SweepFile, settings: Settings = None, results: Results = DEFAULT_RESULTS) -> None:
-    """Show what a sweep would run, and what of it is done."""
+@app.command(epilog="Example: ndcl plan search_spaces/pacs.yaml --measure --price-per-gpu-hour 2.50")
+def plan(
+    sweep: SweepFile,
+    settings: Settings = None,
+    results: Results = DEFAULT_RESULTS,
+    measure: Annotated[bool, typer.Option("--measure", help="Time a few steps of each kind of training here.")] = False,
+    per_gpu_hour: Annotated[float, typer.Option("--price-per-gpu-hour", metavar="USD", min=0, help="Of a GPU.")] = 0.0,
+    per_cpu_hour: Annotated[float, typer.Option("--price-per-cpu-hour", metavar="USD", min=0, help="Of a core.")] = 0.0,
+) -> None:
+    """Show what a sweep would run, what of it is done, and what the rest costs."""
     from rich.console import Console
 
-    from harness.plan_view import plan_table, plan_totals
+    from harness.machine import fit
+    from harness.plan_cost import recorded_speeds
+    from harness.plan_view import Prices, cost_lines, plan_table, plan_totals
     from harness.records import Journal
 
     made = _plan(sweep, settings, results)
     records = Journal(made.folder).read()
-    console = Console()
-    console.print(plan_table(made, records))
-    console.print(plan_totals(made, records), highlight=False)
+    Console().print(plan_table(made, records))
+    typer.echo(plan_totals(made, records))
+    speeds = _measured(made) if measure else recorded_speeds(records)
+    prices = Prices(per_cpu_hour=per_cpu_hour, per_gpu_hour=per_gpu_hour)
+    for line in cost_lines(made, records, speeds, fit(made), prices):
+        typer.echo(line)
 
 
 @app.command(name="sweep", epilog="Example: ndcl sweep search_spaces/digits.yaml --results results")
@@ -127,25 +142,35 @@ def train(
     typer.echo(f"checkpoint and evaluations: {folder}")
 
 
+@app.command(epilog="Example: ndcl status digits --watch")
+def status(
+    name: SweepName,
+    results: Results = DEFAULT_RESULTS,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds, until it has ended.")] = False,
+) -> None:
+    """Show how far a sweep is, from any shell, while it runs or afterwards; nothing is written."""
+    from rich.console import Console
+
+    from harness.status import read_status
+    from harness.status_view import status_view, watched
+
+    console, name = Console(), sweep_name(name)
+    if watch:
+        watched(console, lambda: read_status(results, name))
+    else:
+        console.print(status_view(read_status(results, name)), soft_wrap=True)
+
+
 @app.command(epilog="Example: ndcl report digits --results results")
 def report(
-    name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name or its YAML file.")],
+    name: SweepName,
     results: Results = DEFAULT_RESULTS,
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="ALGORITHM", help="What all others are compared with.")
     ] = None,
 ) -> None:
     """Show the comparison of a sweep that has run or is running, and write it to its report.md and report.json."""
-    from harness.records import Journal
-
-    if name.endswith((".yaml", ".yml")):
-        from harness.config import load_sweep
-
-        name = load_sweep(Path(name)).name
-    records = Journal(results / name).read()
-    if not records:
-        raise UserError(f"there is no sweep '{name}' in {results}; run it first with: ndcl sweep, or give --results")
-    _compare(results / name, records, reference)
+    _compare(*recorded_sweep(name, results), reference)
 
 
 @app.command(epilog="Example: ndcl ui --results results --port 5000")
@@ -159,6 +184,8 @@ def ui(
     store = results / "mlflow.db"
     if not store.is_file():
         raise UserError(f"there is no MLflow store in {results}; run a sweep first, or give --results")
+    for database in sorted(results.glob("*/optuna.db")):
+        typer.echo(f"Optuna (pip install optuna-dashboard): optuna-dashboard sqlite:///{database}")
     typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -175,6 +202,17 @@ def _plan(sweep: Path, settings: list[str] | None, results: Path) -> "Plan":
     from harness.plan import make_plan
 
     return make_plan(load_sweep(sweep, settings or ()), results)
+
+
+def _measured(made: "Plan") -> "dict[Kind, Speed]":
+    from harness.measurement import measured_speeds
+    from harness.plan_view import speed_line
+
+    speeds = {}
+    for kind, speed in measured_speeds(made):
+        typer.echo(speed_line(kind, speed))
+        speeds[kind] = speed
+    return speeds
 
 
 def _show_result(made: "Plan", result: "SweepResult") -> None:

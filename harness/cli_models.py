@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.cli_sweeps import recorded_sweep
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.records import TrialRecord
     from ndcl.serving.streaming import Part
 
 WRONG_INPUT = 2
@@ -55,7 +55,7 @@ def export(
     from harness.report_files import planned_studies
 
     _require_purpose(to, mlflow, register, alias, studies)
-    folder, records = _sweep(name, results)
+    folder, records = recorded_sweep(name, results)
     top_k = max((study.top_k for study in planned_studies(folder)), default=1)
     for record in selected_models(records, top_k, studies):
         if to is not None:
@@ -113,20 +113,6 @@ def _require_purpose(
         raise UserError("--register: a name stands for one study's model; give exactly one --study")
     if alias is not None and register is None:
         raise UserError("--alias: an alias belongs to a registered model; give --register MODEL, too")
-
-
-def _sweep(name: str, results: Path) -> "tuple[Path, list[TrialRecord]]":
-    """The folder and the records of a sweep, by its name or YAML file. Raises UserError if it has not run."""
-    from harness.records import Journal
-
-    if name.endswith((".yaml", ".yml")):
-        from harness.config import load_sweep
-
-        name = load_sweep(Path(name)).name
-    records = Journal(results / name).read()
-    if not records:
-        raise UserError(f"there is no sweep '{name}' in {results}; run it first with: ndcl sweep, or give --results")
-    return results / name, records
 
 
 def _counted(parts: "Iterable[Part]", faults: list[str], console: "Console") -> "Iterator[Part]":

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from harness import population
 from harness.agenda import Agenda, Due, Select
 from harness.checkpoints import CheckpointFolders, trial_folder
-from harness.records import ENDED, Journal, State, TrialRecord
+from harness.records import ENDED, WARM_STARTED, Journal, State, TrialRecord
 from harness.search import StudySearch, open_storage
-from harness.selection import best_checkpoint
+from harness.selection import best_checkpoint, select
 from harness.sweep_folder import storage_problem
 from harness.warm_start import warm_values
 from ndcl.errors import UserError
@@ -118,7 +118,19 @@ class Conductor:
         self._put(record)
         self._tell(record)
         self._folders.keep_only(name, kept)
+        self._keep_selected(self._studies[record.study.name])
         self._advance(self._studies[record.study.name])
+
+    def _keep_selected(self, study: "StudyPlan") -> None:
+        """Remove the checkpoints of search trials that are not among the best, if the plan wants it so."""
+        if self.plan.keep_checkpoints == "all":
+            return
+        finished = [record for record in self.agenda.search_records(study) if record.state == "finished"]
+        best = select(finished, study.top_k)
+        for record in finished:
+            if record not in best and record.checkpoint is not None:
+                self._put(replace(record, checkpoint=None))
+                self._folders.keep_only(record.name, None)
 
     def _advance(self, study: "StudyPlan") -> None:
         """Let a population go on once all of it has come as far as it may.
@@ -184,7 +196,9 @@ class Conductor:
             config = study.final_config(due.repeats, due.seed).to_dict()
             return replace(record, values=values, schedule=schedule, config=config)
         values = self._searches[study.key.name].ask(due.name, due.number)
-        record = replace(record, values=values, until=population.next_stop(study, 0))
+        spec = study.warm_start
+        notes = {WARM_STARTED: spec.sweep} if spec is not None and spec.from_other_targets else {}
+        record = replace(record, values=values, until=population.next_stop(study, 0), notes=notes)
         try:
             return replace(record, config=study.train_config(values, due.seed).to_dict())
         except UserError as error:  # values that are valid each, but not together

@@ -233,6 +233,8 @@ class ResourceSpec(StrictModel):
     gpus_per_trial: float = Field(default=0.0, ge=0)
     max_concurrent: int | None = Field(default=None, ge=1)
     """At most so many trials at once; null: as many as the resources allow."""
+    keep_checkpoints: Literal["all", "selected"] = "all"
+    """`selected`: of a study's search trials only the best `final.top_k` keep theirs; final runs always do."""
 
 
 class SweepConfig(Block):

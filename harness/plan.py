@@ -32,6 +32,8 @@ class Plan:
     cpus_per_trial: float
     gpus_per_trial: float
     max_concurrent: int | None
+    keep_checkpoints: str = "all"
+    """`all`, or `selected`: of search trials only those that final runs repeat."""
     resolved: dict[str, Any]
     """The sweep's config with every default and target written out, in plain YAML types."""
 
@@ -67,6 +69,7 @@ def make_plan(
         cpus_per_trial=resources.cpus_per_trial,
         gpus_per_trial=resources.gpus_per_trial,
         max_concurrent=resources.max_concurrent,
+        keep_checkpoints=resources.keep_checkpoints,
         resolved=config.model_dump(mode="json"),
     )
 

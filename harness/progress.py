@@ -109,9 +109,9 @@ def trial_line(record: TrialRecord) -> str:
 def study_table(states: Sequence[StudyState]) -> Table:
     """One row a study: what it does, its trials by state, the best so far."""
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("study", "stage"):
-        table.add_column(name, no_wrap=True)
-    for name in ("trials", *STATES, "best objective"):
+    table.add_column("study", overflow="fold")
+    table.add_column("stage", no_wrap=True)
+    for name in ("trials", *STATES, "best"):
         table.add_column(name, justify="right", no_wrap=True)
     for state in states:
         best = shown_value(state.best) if state.best else None

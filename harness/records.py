@@ -13,6 +13,8 @@ from typing import Any, Literal
 State = Literal["running", "waiting", "interrupted", "finished", "pruned", "failed"]
 """`waiting`: it has come as far as it may before the rest of its population has (population based training)."""
 Stage = Literal["search", "final"]
+WARM_STARTED = "values from studies of other target domains"
+"""Note of a trial whose study began with values that were selected with images of its target domain; the sweep."""
 ENDED: tuple[State, ...] = ("finished", "pruned", "failed")
 
 

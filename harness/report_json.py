@@ -36,6 +36,7 @@ def _table(table: SettingTable) -> dict[str, Any]:
         "targets": list(table.targets),
         "budgets": _nested({pair: asdict(budget) for pair, budget in table.budgets.items()}),
         "failed": _nested(table.failed),
+        "warm_started": [list(pair) for pair in table.warm_started],
         "metrics": {section.metric: _section(section) for section in table.sections},
     }
 

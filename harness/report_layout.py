@@ -127,7 +127,14 @@ def _accuracy_notes(table: SettingTable) -> list[str]:
     failed = [f"{number} of {algorithm} on {target}" for (algorithm, target), number in table.failed.items() if number]
     if failed:
         lines.append(f"Failed trials, which are not counted: {', '.join(failed)}.")
-    return lines + _budget_notes(table)
+    return lines + _budget_notes(table) + _warm_start_notes(table)
+
+
+def _warm_start_notes(table: SettingTable) -> list[str]:
+    if not table.warm_started:
+        return []
+    studies = ", ".join(f"{algorithm} on {target}" for algorithm, target in table.warm_started)
+    return [f"WARM START: the search began with values selected with images of the target domain: {studies}."]
 
 
 def _budget_notes(table: SettingTable) -> list[str]:

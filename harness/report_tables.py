@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from harness.records import TrialRecord
+from harness.records import WARM_STARTED, TrialRecord
 from harness.report_budget import Budget, budget_of
 from harness.report_cells import METRICS, Cell, Pair, Values, cell_of, mean_of, shown_records, values_by_seed
 from harness.report_contrasts import Contrast, contrasts
@@ -44,6 +44,8 @@ class SettingTable:
     budgets: Mapping[Pair, Budget]
     failed: Mapping[Pair, int]
     """Trials of either stage that failed, by algorithm and target domain."""
+    warm_started: tuple[Pair, ...] = ()
+    """Studies that began with values selected with images of their target domain, which was a source domain there."""
 
     @property
     def provisional(self) -> bool:
@@ -68,6 +70,7 @@ def table_of(
         sections=tuple(_section(metric, shown, algorithms, targets, reference) for metric in METRICS),
         budgets={pair: budget_of(study, shown[pair]) for pair, study in studies.items()},
         failed={pair: sum(r.state == "failed" for r in study) for pair, study in studies.items()},
+        warm_started=tuple(pair for pair, study in studies.items() if any(WARM_STARTED in r.notes for r in study)),
     )
 
 

@@ -47,6 +47,10 @@ NEVER_SEARCHED = {
     "select_by": "all trials need the same objective to be compared; set it under `search.objective`",
     "evaluate_every": "every trial needs the same checkpoints to be compared with the others; set it under `train`",
     "device": "the device does not change what is learned; set it under `train`",
+    "precision": "it decides speed more than what is learned; set it under `train`",
+    "micro_batch_size": "it does not change what is learned; set it under `train`",
+    "compile": "it does not change what is learned; set it under `train`",
+    "activation_checkpointing": "it does not change what is learned; set it under `train`",
     "algorithm.name": "each algorithm has its own study; list it under `algorithms`",
 }
 """Keys, with all below them, that no search may set, and why."""

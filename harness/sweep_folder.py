@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import shutil
+import struct
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,12 +92,19 @@ def storage_problem(error: BaseException | str) -> str | None:
     return next((sign for sign in STORAGE_SIGNS if sign in str(error)), None)
 
 
+_WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+"""A C struct flock: a write lock from the first byte to the last."""
+
+
 @contextlib.contextmanager
 def locked(plan: Plan) -> Iterator[None]:
-    """Let one process at a time run the sweep; the system gives the lock back if the process dies."""
+    """Let one process at a time run the sweep; the system gives the lock back if the process dies.
+
+    It is a lock of the open file (Linux's F_OFD_SETLK), which others can ask about without taking it.
+    """
     with (plan.folder / LOCK_FILE).open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise
@@ -105,3 +113,13 @@ def locked(plan: Plan) -> Iterator[None]:
                 "wait for it, or give this sweep another name"
             ) from None
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process runs the sweep of this folder. Nothing is locked, not even for a moment, or written."""
+    try:
+        with (folder / LOCK_FILE).open() as file:
+            answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+    except FileNotFoundError:
+        return False
+    return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)

@@ -119,11 +119,14 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Inputs and the layout of their labels."""
+    """Inputs and the layout of their labels; of several workers each has its own rows' inputs, and all labels."""
 
     inputs: Tensor
-    """[N, ...] float."""
+    """[N, ...] float; of several workers each worker's share of them."""
     layout: Layout
+    pixels: Tensor | None = None
+    """[N, H, W, 3] uint8 that the inputs were made from, or the worker's share: a quarter of their bytes. Only kept
+    where workers exchange them."""
 
 
 def _prototypes(

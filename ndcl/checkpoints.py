@@ -17,6 +17,9 @@ _MAY_DIFFER = {
     ("num_steps",),
     ("evaluate_every",),
     ("device",),
+    ("micro_batch_size",),
+    ("activation_checkpointing",),
+    ("compile",),
     ("data", "folder"),
     ("data", "workers"),
     ("data", "augment_on"),
@@ -72,6 +75,11 @@ def folder_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def step_of(folder: Path) -> int:
+    """The step in the name of a checkpoint's folder."""
+    return int(folder.name.removeprefix("step-"))
+
+
 def newest(folder: Path) -> Path | None:
     """The newest whole checkpoint below `folder`, or None."""
     return next((path for path in sorted(folder.glob("step-*"), reverse=True) if is_checkpoint(path)), None)
@@ -87,7 +95,8 @@ def remove_older(folder: Path, step: int) -> None:
 def require_same_training(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raise UserError, naming the first difference, unless both configs mean the same training.
 
-    The number of steps, the evaluation interval, the device, where the data lie and who prepares them may differ.
+    The number of steps, the evaluation interval, where and how the network is computed, where the data lie and who
+    prepares them may differ.
     """
     for path in sorted(_paths(saved) | _paths(wanted)):
         before, now = _at(saved, path), _at(wanted, path)

@@ -23,6 +23,8 @@ class CrossValidation:
 
     def __init__(self, folds: "Mapping[str, Training]") -> None:
         self.folds = dict(folds)
+        self.group = next(iter(self.folds.values())).group
+        """The workers, which are the same for all."""
 
     @property
     def step(self) -> int:
@@ -40,8 +42,13 @@ class CrossValidation:
                 evaluations.close()
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoints of all trainings as one, whole or not at all. `folder` must not exist yet."""
-        checkpoints.write_parts(folder, {name: fold.save for name, fold in self._numbered().items()})
+        """Write the checkpoints of all trainings as one, whole or not at all. `folder` must not exist yet.
+
+        The first of several workers writes; when this returns, it is written.
+        """
+        if self.group.is_first:
+            checkpoints.write_parts(folder, {name: fold.write for name, fold in self._numbered().items()})
+        self.group.barrier()
 
     def load(self, folder: Path, **options: Any) -> None:
         """Go on from a checkpoint; `options` as for a single training. Raises UserError."""

@@ -9,7 +9,7 @@ The rules are those of the authors' release, stated in docs/method.md; a class's
 (positives x negatives), and passes after the first mix the negatives among themselves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -109,6 +109,17 @@ class MixupPlan:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def of(self, part: slice) -> "MixupPlan":
+        """The plan of the generated rows in `part` alone."""
+        names = ("positive", "negative", "second_negative", "weight", "blend", "labels")
+        return replace(self, **{name: getattr(self, name)[part] for name in names})
+
+    def on_own_rows(self) -> "tuple[Tensor, MixupPlan]":
+        """The batch rows [3 M] that are mixed, and the plan as it is if these are all there are."""
+        rows = torch.cat([self.positive, self.negative, self.second_negative])
+        positive, negative, second = torch.arange(len(rows), device=rows.device).view(3, -1)
+        return rows, replace(self, positive=positive, negative=negative, second_negative=second)
 
     def apply(self, inputs: Tensor, rows_at_once: int | None = None) -> Tensor:
         """Mix `inputs` [N, ...] into [M, ...], in the memory format of `inputs`.

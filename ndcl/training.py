@@ -1,7 +1,8 @@
 """One training: batches, steps, evaluations, and checkpoints from which it goes on exactly.
 
 Every random draw of step t depends on (seed, t) alone: batches, augmentation, mixup and dropout. So a checkpoint needs
-no generator's state, and a resumed run sees what it would have seen, whatever machine or worker it resumes on.
+no generator's state, and a resumed run sees what it would have seen, whatever machine or worker it resumes on. Several
+workers do together what one does alone: each holds the whole training, and all call the same methods in the same order.
 """
 
 import math
@@ -9,7 +10,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,7 +32,8 @@ from ndcl.evaluation import Evaluation, accuracies
 from ndcl.features import standardize
 from ndcl.models import build_network
 from ndcl.optimization import parameter_groups
-from ndcl.streams import DROPOUT, stream_seed
+from ndcl.parallel import Group, local_device
+from ndcl.step import Step, autocast
 
 STEPS_BETWEEN_CHECKS = 25
 """On a GPU the loss is looked at this often; each look waits for the device."""
@@ -40,22 +42,29 @@ STEPS_BETWEEN_CHECKS = 25
 class Training:
     """A training in progress. Build it, `load` a checkpoint if there is one, and iterate over `evaluations`."""
 
-    def __init__(self, config: TrainConfig, problem: Problem | None = None) -> None:
-        """Raises UserError for anything in `config` that does not exist or does not fit."""
+    def __init__(self, config: TrainConfig, problem: Problem | None = None, group: Group | None = None) -> None:
+        """One worker's part in a training by `group`; by default all processes of torch.distributed, if there are any.
+
+        Raises UserError for anything in `config` that does not exist or does not fit.
+        """
         self.config = config
+        self.group = group or Group.current()
         self.problem = problem or build_problem(config.data, config.imbalance)
-        self.device = resolve_device(config.device)
+        self.device = local_device(resolve_device(config.device), self.group)
         store, source_labels = self.problem.store, [self.problem.store.labels[rows] for rows in self.problem.train]
         self.sampler = DomainSampler(
             source_labels, config.batch_size, config.seed, config.resampling_ratio, num_classes=len(store.classes)
         )
-        self.loader = Loader(self.problem, self.sampler, config, self.device)
+        self.loader = Loader(self.problem, self.sampler, config, self.device, self.group.share)
         input_shape = delivered_shape(store, config.image_size)
         self.network = build_network(config.model, input_shape, len(store.classes), config.seed).to(self.device)
         if config.data.standardize:
             standardize(self.network, self.problem)
         sources = Sources(frequencies=self.sampler.frequencies, batch_size=config.batch_size, seed=config.seed)
         self.algorithm = build_algorithm(config.algorithm, sources).to(self.device)
+        self._step = Step(self.network, self.algorithm, config, len(store.classes), self.group)
+        if config.compile:
+            self.network.compile()
         self.optimizer = torch.optim.Adam(
             parameter_groups(self.network, config.optimizer),
             lr=config.optimizer.learning_rate,
@@ -83,16 +92,26 @@ class Training:
             self.loader.close()
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint folder, whole or not at all. `folder` must not exist yet."""
+        """Write a checkpoint folder, whole or not at all. `folder` must not exist yet.
+
+        The first of several workers writes; when this returns, it is written.
+        """
+        if self.group.is_first:
+            self.write(folder)
+        self.group.barrier()
+
+    def write(self, folder: Path) -> None:
+        """As `save`, by this process, whether it is the first or not, without waiting for others."""
         state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
         facts = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
         checkpoints.write(folder, state, facts)
 
     def load(self, folder: Path, *, take_over: bool = False) -> None:
-        """Go on from a checkpoint. Raises UserError if it is damaged or belongs to a different config.
+        """Go on from a checkpoint, made by any number of workers; each of several reads it.
 
         With `take_over` a checkpoint made with other values is taken too, and this config's values hold from here on,
-        as population based training (Jaderberg et al. 2017) needs it.
+        as population based training (Jaderberg et al. 2017) needs it. Raises UserError if the checkpoint is damaged or
+        belongs to a different config.
         """
         state, facts = checkpoints.read(folder)
         if not take_over:
@@ -103,6 +122,12 @@ class Training:
         for group, value in zip(self.optimizer.param_groups, values, strict=True):
             group.update(value)
         self.step, self.seconds, self.best = facts["step"], facts["seconds"], state["best"]
+
+    def time_steps(self, number: int) -> float:
+        """Take `number` steps without an evaluation; returns the seconds that they took. For measurements."""
+        before = self.seconds
+        self._train_until(self.step + number)
+        return self.seconds - before
 
     def _train_until(self, step: int) -> dict[str, float]:
         """Take steps until `step` are done; returns the mean of the loss and its terms."""
@@ -125,17 +150,13 @@ class Training:
         return means | {name: value / (step - first) for name, value in host_sums.items()}
 
     def _take_step(self, batch: Batch) -> Loss:
-        if self.network.has_dropout:
-            torch.manual_seed(stream_seed(self.config.seed, self.step, DROPOUT))
-        loss: Loss = self.algorithm(self.network, batch, self.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss = self._step.gradient(batch, self.step)
         self.optimizer.step()
         self.step += 1
         return loss
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step: `batch_size` rows of each source domain, in domain order."""
+        """The batch of a step: `batch_size` rows of each source domain, in domain order, and this worker's inputs."""
         return self.loader.batch(step)
 
     def _require_finite(self, total: Tensor) -> None:
@@ -153,12 +174,13 @@ class Training:
             accuracies(own, outputs.argmax(dim=1).numpy(), problem.groups)
             for own, outputs in zip(labels, logits, strict=True)
         ]
+        seconds, *values = self.group.from_first([self.seconds, *losses.values()])
         validation = dict(zip(problem.source_domains, measured, strict=False))
         *source, target = zip(logits[: len(validation) + 1], labels[: len(validation) + 1], strict=True)
         return Evaluation(
             step=self.step,
-            seconds=self.seconds,
-            losses=losses,
+            seconds=seconds,
+            losses=dict(zip(losses, values, strict=True)),
             validation=validation,
             target=measured[len(validation)],
             oracle=measured[-1] if self.config.oracle else None,
@@ -166,16 +188,28 @@ class Training:
         )
 
     def predict(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Predicted class [n] of the store's images `indices` [n], with the network as it is now."""
+        """Predicted class [n] of the store's images `indices` [n], with the network as it is now.
+
+        Several workers must ask for the same, and each predicts its share.
+        """
         return self.logits(indices).argmax(dim=1).numpy()
 
     @torch.inference_mode()
     def logits(self, indices: NDArray[np.int64]) -> Tensor:
-        """Logits float32 [n, K] of the store's images `indices` [n], with the network as it is now, on the CPU."""
+        """Logits float32 [n, K] of the store's images `indices` [n], with the network as it is now, on the CPU.
+
+        Several workers must ask for the same, and each computes its share.
+        """
+        own = indices[self.group.share.rows(len(indices))]
+        none = torch.empty((0, len(self.problem.store.classes)), device=self.device)
         self.network.eval()
-        parts = [self.network(inputs) for inputs in self.loader.evaluation_inputs(indices)]
+        parts = [self._logits(inputs) for inputs in self.loader.evaluation_inputs(own)]
         self.network.train()
-        return torch.cat(parts).float().cpu()
+        return self.group.gather(torch.cat([none, *parts]), len(indices)).cpu()
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        with autocast(self.device, self.config.precision):
+            return cast(Tensor, self.network(inputs)).float()
 
     def _keep_best(self, evaluation: Evaluation) -> None:
         merit = evaluation.merit(self.config.select_by)
@@ -185,37 +219,51 @@ class Training:
             self.best = {"step": evaluation.step, "merit": merit, "network": weights}
 
 
-def build_training(config: TrainConfig, problem: Problem | None = None) -> Training | CrossValidation:
+def build_training(
+    config: TrainConfig, problem: Problem | None = None, group: Group | None = None
+) -> Training | CrossValidation:
     """The training that `config` asks for: one, or with leave-one-domain-out one per source domain.
 
+    By `group`, or all processes of torch.distributed, if there are any.
     Raises UserError for anything in `config` that does not exist or does not fit.
     """
     if not config.is_cross_validation:
-        return Training(config, problem)
+        return Training(config, problem, group)
     problem = problem or build_problem(config.data, config.imbalance)
-    return CrossValidation({domain: _fold(config, problem, domain) for domain in problem.source_domains})
+    return CrossValidation({domain: _fold(config, problem, domain, group) for domain in problem.source_domains})
 
 
-def _fold(config: TrainConfig, problem: Problem, domain: str) -> Training:
+def _fold(config: TrainConfig, problem: Problem, domain: str, group: Group | None) -> Training:
     single = replace(config, select_by=("last_step",), data=replace(config.data, target=domain), oracle=False)
-    return Training(single, without_domain(problem, domain))
+    return Training(single, without_domain(problem, domain), group)
 
 
 def train(config: TrainConfig, checkpoint_folder: Path | None = None) -> Iterator[Evaluation]:
     """Train by `config`, yielding an Evaluation at each checkpoint.
 
     With `checkpoint_folder` the training goes on from its newest whole checkpoint, if any, and saves one there before
-    each yield, keeping the previous until the new one is whole. Raises UserError and NonFiniteLossError.
+    each yield, keeping the previous until the new one is whole. Where torch.distributed is initialised, all its
+    processes must call this, get the same evaluations, and need the same folder. Raises UserError and
+    NonFiniteLossError.
     """
     training = build_training(config)
-    newest = checkpoints.newest(checkpoint_folder) if checkpoint_folder else None
-    if newest is not None:
-        training.load(newest)
+    if checkpoint_folder is not None:
+        _load_newest(training, checkpoint_folder)
     for evaluation in training.evaluations():
         if checkpoint_folder is not None:
             training.save(checkpoint_folder / checkpoints.folder_name(training.step))
-            checkpoints.remove_older(checkpoint_folder, training.step)
+            if training.group.is_first:
+                checkpoints.remove_older(checkpoint_folder, training.step)
         yield evaluation
+
+
+def _load_newest(training: Training | CrossValidation, folder: Path) -> None:
+    """Go on from the checkpoint in `folder` that is the newest to the first worker, if there is any."""
+    newest = checkpoints.newest(folder) if training.group.is_first else None
+    found = -1 if newest is None else checkpoints.step_of(newest)
+    [step] = training.group.from_first([found])
+    if step >= 0:
+        training.load(folder / checkpoints.folder_name(int(step)))
 
 
 def resolve_device(name: str) -> torch.device:

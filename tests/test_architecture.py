@@ -11,13 +11,17 @@ ROOT = Path(__file__).parent.parent
 FORBIDDEN_IN_METHOD = {"ray", "optuna", "mlflow", "pydantic", "typer", "rich", "harness"}
 PURE = {
     "plan",
+    "plan_cost",
     "plan_studies",
+    "plan_view",
     "space",
     "selection",
     "paired_statistics",
     *(path.stem for path in (ROOT / "harness").glob("report*.py")),
     "config",
     "records",
+    "status",
+    "status_view",
 }
 
 

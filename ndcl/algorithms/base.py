@@ -42,6 +42,10 @@ class Algorithm(nn.Module):
     Everything is stateless between steps: (seed, step) determines all random draws. Subclasses implement `loss`.
     """
 
+    def mixes(self, layout: Layout) -> bool:
+        """Whether `plan` gives one; known before there are logits, so that workers can exchange inputs meanwhile."""
+        return False
+
     def plan(self, logits: Tensor, layout: Layout, step: int) -> MixupPlan | None:
         """Rows to generate for this step from the logits [N, K] of the batch, or None."""
         return None

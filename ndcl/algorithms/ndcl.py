@@ -26,9 +26,13 @@ class Ndcl(Algorithm):
         offsets = config.logit_adjustment * log_frequencies(sources.frequencies) if adjusted else None
         self.register_buffer("logit_offsets", offsets)
 
+    def mixes(self, layout: Layout) -> bool:
+        """Unless the margin has no weight, or the batch a single class."""
+        return layout.num_classes_present > 1 and self.config.alpha > 0
+
     def plan(self, logits: Tensor, layout: Layout, step: int) -> MixupPlan | None:
         """Hard negatives for every class of the batch; None without use or with a single class."""
-        if layout.num_classes_present < 2 or self.config.alpha == 0:
+        if not self.mixes(layout):
             return None
         quota = quotas(layout, self.config.mixup_mode, self.sources.batch_size)
         draws = Draws.from_seed(quota, self.config.mixup, self.sources.seed, step)

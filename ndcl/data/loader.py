@@ -21,6 +21,7 @@ from ndcl.data.transforms import holds_photos, to_inputs
 from ndcl.data.transforms_photo import Draws, augment_batch
 from ndcl.data.workers import Workers, keep_freed_memory, number_of_workers
 from ndcl.errors import UserError
+from ndcl.parallel import WHOLE, Share
 
 EVALUATION_ROWS = 512
 """Inputs in one part of an evaluation, if they are small."""
@@ -31,11 +32,22 @@ EVALUATION_BYTES = 2**24
 class Loader:
     """Batches of a training. Worker processes start when first needed and stay until `close`."""
 
-    def __init__(self, problem: Problem, sampler: DomainSampler, config: TrainConfig, device: torch.device) -> None:
-        """Raises UserError if images cannot be augmented where the config says."""
+    def __init__(
+        self,
+        problem: Problem,
+        sampler: DomainSampler,
+        config: TrainConfig,
+        device: torch.device,
+        share: Share = WHOLE,
+    ) -> None:
+        """With a share of several, a batch has the inputs of this share and the labels of all rows.
+
+        Raises UserError if images cannot be augmented where the config says.
+        """
         self.device = device
+        self._exchanged = share.world_size > 1
         self._preparation = Preparation(
-            problem, sampler, config, on_device=augments_on_device(problem.store, config, device)
+            problem, sampler, config, on_device=augments_on_device(problem.store, config, device), share=share
         )
         self.num_workers = number_of_workers(self._preparation, device)
         self._workers: Workers | None = None
@@ -58,7 +70,7 @@ class Loader:
         rows = max(1, min(EVALUATION_ROWS, EVALUATION_BYTES // self._preparation.input_bytes))
         parts = [indices[start : start + rows] for start in range(0, len(indices), rows)]
         for images in self._prepared(parts):
-            yield self._finish(images, None)
+            yield to_inputs(self._finish(images, None))
 
     def close(self) -> None:
         """End the worker processes; they start again when needed."""
@@ -80,19 +92,21 @@ class Loader:
         domains = np.repeat(np.arange(len(problem.train)), preparation.config.batch_size)
         layout = Layout.of(problem.store.labels[indices], domains, self.device)
         on_device = preparation.on_device and preparation.config.data.augment
-        draws = preparation.draws(step, len(indices)) if on_device else None
-        return Batch(inputs=self._finish(images, draws), layout=layout)
+        draws = preparation.draws(step) if on_device else None
+        finished = self._finish(images, draws)
+        pixels = finished if self._exchanged and finished.dtype == torch.uint8 else None
+        return Batch(inputs=to_inputs(finished), layout=layout, pixels=pixels)
 
     def _finish(self, images: Tensor, draws: Draws | None) -> Tensor:
-        """Do on the device what is left: crop and augment by `draws`, or resize, if left to it, and normalise."""
+        """Do on the device what is left: crop and augment by `draws`, or resize, if left to it. uint8 [m, H, W, 3]."""
         images = _to_device(images, self.device)
         if not self._preparation.is_photos:
-            return to_inputs(images)
+            return images
         if draws is not None:
             images = augment_batch(images, self._preparation.size, draws)
         elif self._preparation.on_device:
             images = resize(images.permute(0, 3, 1, 2), self._preparation.size)
-        return to_inputs(images.permute(0, 2, 3, 1))
+        return images.permute(0, 2, 3, 1)
 
 
 def augments_on_device(store: Store, config: TrainConfig, device: torch.device) -> bool:
@@ -124,7 +138,7 @@ def _on_side_stream(staged: Iterator[Batch], device: torch.device) -> Iterator[B
             return
         current = torch.cuda.current_stream(device)
         current.wait_stream(side)
-        for tensor in (batch.inputs, *vars(batch.layout).values()):
+        for tensor in (batch.inputs, batch.pixels, *vars(batch.layout).values()):
             if isinstance(tensor, Tensor):
                 tensor.record_stream(current)  # so that its memory is not reused before the step has read it
         yield batch

@@ -1,6 +1,6 @@
 """What is done to images before they reach the device: read, decode, crop, augment. Runs in worker processes too.
 
-Legend: m images, H x W pixels as delivered, N rows of a training batch.
+Legend: m images, H x W pixels as delivered, N rows of a training batch, of which a worker's share is made.
 """
 
 import math
@@ -16,7 +16,8 @@ from ndcl.data import transforms_photo
 from ndcl.data.decoding import decoded, resize
 from ndcl.data.problem import Problem
 from ndcl.data.sampler import DomainSampler
-from ndcl.data.transforms import augmentation_for, delivered_shape, holds_photos
+from ndcl.data.transforms import RowDraws, augmentation_for, delivered_shape, holds_photos
+from ndcl.parallel import WHOLE, Share
 from ndcl.streams import AUGMENTATION, stream_seed
 
 Job = int | NDArray[np.int64]
@@ -26,12 +27,19 @@ Job = int | NDArray[np.int64]
 class Preparation:
     """Makes the inputs of a training; a pure function of the config and the step or the indices."""
 
-    def __init__(self, problem: Problem, sampler: DomainSampler, config: TrainConfig, on_device: bool) -> None:
-        """With `on_device` photographs are left as they are stored, to be cropped and augmented on the device."""
+    def __init__(
+        self, problem: Problem, sampler: DomainSampler, config: TrainConfig, on_device: bool, share: Share = WHOLE
+    ) -> None:
+        """With `on_device` photographs are left as they are stored, to be cropped and augmented on the device.
+
+        Of the N rows of a training batch only `share` is made, the same as in the whole batch.
+        """
         self.problem = problem
         self.sampler = sampler
         self.config = config
         self.on_device = on_device
+        self.rows = share.rows(config.batch_size * len(problem.train))
+        """Those of the N that are made."""
         self.is_photos = holds_photos(problem.store)
         shape = delivered_shape(problem.store, config.image_size)
         self.size = (shape[0], shape[1] if len(shape) > 1 else 1)
@@ -65,22 +73,23 @@ class Preparation:
         """Random numbers for the augmentation of a step."""
         return torch.Generator().manual_seed(stream_seed(self.config.seed, step, AUGMENTATION))
 
-    def draws(self, step: int, num_images: int) -> transforms_photo.Draws:
+    def draws(self, step: int) -> transforms_photo.Draws:
         """What is done to the photographs of a step."""
-        return transforms_photo.draw(num_images, self.generator(step))
+        return transforms_photo.draw(len(self.indices(step)), self.generator(step)).of(self.rows)
 
     def training(self, step: int) -> Tensor:
         """The images of a training step, augmented if the config says so."""
-        indices = self.indices(step)
+        num_rows, indices = len(self.indices(step)), self.indices(step)[self.rows]
         if not self.config.data.augment:
             return self.evaluation(indices)
         store = self.problem.store
         if not self.is_photos:
             augment = augmentation_for(store)
-            return self._resized(augment(store.inputs(indices), self.generator(step)))
+            draws = RowDraws(self.generator(step), num_rows, self.rows)
+            return self._resized(augment(store.inputs(indices), draws))
         if self.on_device:
             return store.inputs(indices)
-        return transforms_photo.augment_each(self._photos(indices), self.size, self.draws(step, len(indices)))
+        return transforms_photo.augment_each(self._photos(indices), self.size, self.draws(step))
 
     def evaluation(self, indices: NDArray[np.int64]) -> Tensor:
         """Images as they are, at the delivered size."""

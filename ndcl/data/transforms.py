@@ -5,14 +5,13 @@ Legend: m images of H x W pixels, channels last until `to_inputs`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from ndcl.data.store import Store
-
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 MAX_SHIFT = 2
 """Pixels that a digit may be moved in each direction."""
@@ -22,6 +21,28 @@ LARGEST_SIZE = 224
 """Larger images are reduced to this height and width unless another size is asked for, as the field does."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class RowDraws:
+    """Random numbers for some rows of a batch: drawn for all of them, so that a row's do not depend on who asks."""
+
+    generator: torch.Generator
+    num_rows: int
+    """N of the whole batch."""
+    rows: slice = field(default_factory=lambda: slice(None))
+    """The m of them that are wanted."""
+
+    def uniform(self) -> Tensor:
+        """[m] in [0, 1)."""
+        return torch.rand(self.num_rows, generator=self.generator)[self.rows]
+
+    def below(self, limit: int, count: int) -> Tensor:
+        """[count, m] whole numbers from 0 to `limit` - 1."""
+        return torch.randint(limit, (count, self.num_rows), generator=self.generator)[:, self.rows]
+
+
+Augmentation = Callable[[Tensor, RowDraws], Tensor]
 
 
 def delivered_shape(store: Store, image_size: int | None) -> tuple[int, ...]:
@@ -80,30 +101,29 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     return mean.to(device), std.to(device)
 
 
-def unchanged(x: Tensor, generator: torch.Generator) -> Tensor:
+def unchanged(x: Tensor, draws: RowDraws) -> Tensor:
     """No augmentation; nothing is drawn."""
     return x
 
 
-def flip_horizontally(x: Tensor, generator: torch.Generator) -> Tensor:
+def flip_horizontally(x: Tensor, draws: RowDraws) -> Tensor:
     """Mirror each image with probability one half."""
-    flipped = _chance(len(x), 0.5, x, generator)
+    flipped = _chance(0.5, x, draws)
     return torch.where(flipped.view(-1, 1, 1, 1), x.flip(2), x)
 
 
-def augment_digits(x: Tensor, generator: torch.Generator) -> Tensor:
+def augment_digits(x: Tensor, draws: RowDraws) -> Tensor:
     """Shift by up to MAX_SHIFT pixels, grayscale, inversion and contrast, each image with its own draws.
 
     Digits are not mirrored or turned, which could change their class. uint8 [m, H, W, 3] in and out.
     """
-    return _recolour(_shift(x, generator), generator)
+    return _recolour(_shift(x, draws), draws)
 
 
-def _shift(x: Tensor, generator: torch.Generator) -> Tensor:
+def _shift(x: Tensor, draws: RowDraws) -> Tensor:
     """Move each image by up to MAX_SHIFT pixels, the border repeated outwards."""
     num_images, height, width, channels = x.shape
-    offsets = torch.randint(2 * MAX_SHIFT + 1, (2, num_images, 1), generator=generator, device=generator.device)
-    down, right = offsets.to(x.device)
+    down, right = draws.below(2 * MAX_SHIFT + 1, 2)[:, :, None].to(x.device)
     rows = torch.arange(height, device=x.device) + down - MAX_SHIFT
     rows = rows.clamp_(0, height - 1) + height * torch.arange(num_images, device=x.device).view(-1, 1)
     widened = _widen(x).view(-1)
@@ -123,13 +143,12 @@ def _widen(x: Tensor) -> Tensor:
     return widened
 
 
-def _recolour(x: Tensor, generator: torch.Generator) -> Tensor:
+def _recolour(x: Tensor, draws: RowDraws) -> Tensor:
     """Grayscale (chance 0.3), inversion (0.3) and contrast from half to one and a half (0.5)."""
-    num_images = len(x)
-    gray = _chance(num_images, 0.3, x, generator).view(-1, 1, 1, 1)
-    sign = 1 - 2 * _chance(num_images, 0.3, x, generator).float()
-    contrast = 0.5 + _uniform(num_images, x, generator)
-    contrast = torch.where(_chance(num_images, 0.5, x, generator), contrast, 1.0)
+    gray = _chance(0.3, x, draws).view(-1, 1, 1, 1)
+    sign = 1 - 2 * _chance(0.3, x, draws).float()
+    contrast = 0.5 + draws.uniform().to(x.device)
+    contrast = torch.where(_chance(0.5, x, draws), contrast, 1.0)
     # Channels first in memory: three times as fast, and what `to_inputs` wants.
     values = _channels_first(x)
     values = torch.where(gray, values.mean(1, keepdim=True), values)
@@ -142,9 +161,5 @@ def _channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
 
 
-def _uniform(num: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(num, generator=generator, device=generator.device).to(like.device)
-
-
-def _chance(num: int, probability: float, like: Tensor, generator: torch.Generator) -> Tensor:
-    return _uniform(num, like, generator) < probability
+def _chance(probability: float, like: Tensor, draws: RowDraws) -> Tensor:
+    return draws.uniform().to(like.device) < probability

@@ -56,6 +56,10 @@ class Draws:
     grays: NDArray[np.bool_]
     """[m] whether the colours are lost."""
 
+    def of(self, rows: slice) -> "Draws":
+        """What is to be done to some of the images."""
+        return Draws(**{name: numbers[rows] for name, numbers in vars(self).items()})
+
 
 def draw(num_images: int, generator: torch.Generator) -> Draws:
     """Draw what is to be done to `num_images` images; nothing else is random."""

@@ -118,7 +118,7 @@ def _require_shared_memory(preparation: Preparation, count: int) -> None:
     """Too little would end a worker by a bus error."""
     if not SHARED_MEMORY.is_dir():
         return
-    rows = preparation.config.batch_size * len(preparation.problem.train)
+    rows = preparation.rows.stop - preparation.rows.start
     needed = count * (PREFETCHED_JOBS + 1) * rows * preparation.input_bytes
     free = shutil.disk_usage(SHARED_MEMORY).free
     if needed > free:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from typer.testing import CliRunner
 from harness import cli, sweep
 from harness.cli import app
 from harness.records import Journal
+from harness.search import open_storage
+from harness.sweep_folder import prepare
 from ndcl.errors import UserError
 from tests.harness.made_records import base, record
 from tests.integration import sweeps
 
-VERBS = ("plan", "sweep", "train", "report", "ui")
+VERBS = ("plan", "sweep", "status", "train", "report", "ui")
 
 
 def run(*arguments: object) -> Any:
@@ -64,6 +67,41 @@ def test_plan_shows_studies_sizes_and_what_is_done(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "ndcl.digits.long_tail-20.sign" in result.output
     assert "4 studies, 24 trainings of which 1 are done, at most 96 optimiser steps" in " ".join(result.output.split())
+
+
+def test_a_plan_says_how_to_learn_its_time_and_what_does_not_fit(tmp_path: Path) -> None:
+    path = sweeps.written(tmp_path)
+    output = run("plan", path, "--results", tmp_path, "--set", "resources.cpus_per_trial=1000").output
+    assert "left: 64 to 80 steps" in output  # 4 studies x (4 + 2 x 2 + 2 x 4) and 4 x 5 x 4
+    assert "warning: on this machine the sweep can't run: resources: a trial needs 1000 CPU, but there are" in output
+    assert "time: not known before a trial was evaluated; `ndcl plan --measure` times" in output
+    assert "warning" not in run("plan", path, "--results", tmp_path).output
+
+
+def test_a_plan_prices_the_rest_by_what_trials_took(tmp_path: Path) -> None:
+    path = sweeps.written(tmp_path, algorithms={"erm": None}, resources={"max_concurrent": 1})
+    first = sweeps.planned(path, tmp_path).studies[0].key
+    Journal(tmp_path / "tiny").write(record(0, of=first))
+    prices = ("--price-per-cpu-hour", 36, "--price-per-gpu-hour", 99)
+    lines = run("plan", path, "--results", tmp_path, *prices).output.splitlines()
+    # 4 steps took 10 s; left are 2 x 2 and 4 + 2 x 2 steps of the searches, at the least, and 4 x 4 of the final runs
+    assert "left: 28 to 36 steps, the fewer the more trials are stopped early" in lines
+    assert "time left: 70 s to 2 min with 1 at once on this machine" in lines
+    assert "compute left: 0.019 to 0.025 CPU-hours, 0 GPU-hours" in lines
+    assert "price left: 0.70 to 0.90 USD" in lines
+
+
+def test_a_plan_measures_each_kind_of_training(tmp_path: Path) -> None:
+    path = sweeps.written(tmp_path, train={**sweeps.TINY["train"], "device": "cpu"})
+    output = run("plan", path, "--results", tmp_path, "--measure").output
+    for algorithm in ("erm", "ndcl"):
+        assert re.search(rf"{algorithm} with small_cnn on digits: [\d.e-]+ s a step, [\d.e-]+ s an evaluation", output)
+    assert output.count("(measured on this machine's CPU, one alone)") == 2
+    assert re.search(r"time left: .* at once on this machine", output)
+    assert "measured on the CPU" not in output
+    other = run("plan", path, "--results", tmp_path, "--measure", "--set", "resources.gpus_per_trial=1").output
+    assert "warning: each training takes a GPU but was measured on the CPU" in other
+    assert re.search(r"disk: 0\.\d+ to 0\.\d+ GB of checkpoints", output)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +166,19 @@ def test_report_finds_a_sweep_by_its_yaml(tmp_path: Path) -> None:
     assert run("report", sweeps.written(tmp_path), "--results", tmp_path).exit_code == 0
 
 
+def test_status_finds_a_sweep_by_its_name_and_its_yaml(tmp_path: Path) -> None:
+    path = sweeps.written(tmp_path)
+    made = sweeps.planned(path, tmp_path)
+    made.folder.mkdir()
+    prepare(made, fresh=False)
+    shown = [run("status", name, "--results", tmp_path, *more) for name, *more in (["tiny"], [path], [path, "--watch"])]
+    assert [result.exit_code for result in shown] == [0, 0, 0]
+    for result in shown:
+        assert "sweep tiny: not running" in result.output
+        assert f"next: ndcl sweep {made.folder}/sweep.yaml --results {tmp_path}" in result.output.replace("\n", "")
+    assert "there is no sweep 'other'" in error_of("status", "other", "--results", tmp_path)
+
+
 @pytest.fixture
 def training_file(tmp_path: Path) -> Path:
     path = tmp_path / "one.yaml"
@@ -184,12 +235,17 @@ def test_ui_answers_on_this_machine_alone(tmp_path: Path) -> None:
     from harness.tracking import open_client
 
     open_client(tmp_path).create_experiment("seen")
+    (tmp_path / "tiny").mkdir()
+    open_storage(tmp_path / "tiny" / "optuna.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "harness.cli", "ui", "--results", str(tmp_path), "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:
+        assert process.stdout is not None
+        command = f"optuna-dashboard sqlite:///{tmp_path}/tiny/optuna.db"
+        assert command in process.stdout.readline().decode()
         assert "seen" in _experiments(port, process)
         assert _listening(port) == {"127.0.0.1"}
     finally:

@@ -1,5 +1,6 @@
 """The events of a sweep, played to the conductor by hand: real journal and Optuna store, neither Ray nor training."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from tests.harness.made_records import RATE, base, evaluation, plan, study
 class Stage:
     """A conductor with what surrounds it; `again` is the next start after a kill."""
 
-    def __init__(self, folder: Path, *studies: StudyPlan) -> None:
+    def __init__(self, folder: Path, *studies: StudyPlan, **changes: Any) -> None:
         self.folder, self.studies = folder, studies or (study(),)
         self.changes: list[TrialRecord] = []
-        made = plan(folder, *self.studies)
+        made = dataclasses.replace(plan(folder, *self.studies), **changes)
         made.folder.mkdir(parents=True, exist_ok=True)
         self.root = made.folder / "ray"
         self.conductor = Conductor(made, CheckpointFolders(self.root), select, self.changes.append)
@@ -242,3 +243,18 @@ def test_values_that_do_not_go_together_fail_at_once(tmp_path: Path, monkeypatch
     assert stage.conductor.agenda.is_done
     ended = list(Journal(tmp_path / "made").read())
     assert [(r.state, r.reason) for r in ended] == [("failed", f"{RATE}: not with this")] * 3
+
+
+def test_only_the_best_search_trials_keep_their_checkpoints_if_asked_to(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, study(top_k=2), keep_checkpoints="selected")
+    for accuracy in (0.2, 0.9, 0.5):
+        name = stage.start()
+        stage.play(name, 2, 4, accuracy=accuracy)
+        stage.conductor.on_end(name)
+    found = stage.conductor.agenda.search_records(study())
+    assert [record.checkpoint is not None for record in found] == [False, True, True]
+    assert stage.kept() == {record.checkpoint for record in found if record.checkpoint}
+    final = stage.start()
+    stage.play(final, 2, 4, accuracy=0.1)
+    stage.conductor.on_end(final)
+    assert stage.record(final).checkpoint in stage.kept(), "final runs keep theirs"

@@ -21,6 +21,7 @@ from harness.space import ChoiceParameter, FloatParameter, IntParameter
 from ndcl.config import ALGORITHM_CONFIGS, ImbalanceConfig, ModelConfig, OptimizerConfig, TrainConfig
 from ndcl.errors import UserError
 
+BOTH = ("worst_domain_accuracy", "few_shot_accuracy")
 SWEEP = {
     "name": "small",
     "data": "digits",
@@ -66,6 +67,28 @@ def test_lists_of_data_and_imbalance(write):
     assert [spec.values["setting"] for spec in config.imbalance] == ["natural", "released/cross"]
 
 
+def test_a_list_of_ratios_is_a_setting_each(write):
+    config = load_sweep(write(imbalance={"setting": "long_tail", "ratio": [10, 50], "validation": 3}))
+    assert [spec.values for spec in config.imbalance] == [
+        {"setting": "long_tail", "ratio": ratio, "validation": 3} for ratio in (10, 50)
+    ]
+    assert len(load_sweep(write(), ["imbalance.ratio=[2, 3, 4]"]).imbalance) == 3
+
+
+def test_one_objective_needs_no_brackets_and_several_are_not_pruned(write):
+    assert load_sweep(write()).search.objective == ("validation_accuracy",)
+    one = load_sweep(write(search={"num_trials": 4, "objective": "few_shot_accuracy"})).search
+    assert (one.objective, one.scheduler.name) == (("few_shot_accuracy",), "asha")
+    several = load_sweep(write(search={"num_trials": 4, "objective": list(BOTH)})).search
+    assert (several.objective, several.scheduler.name) == (BOTH, "none")
+    assert load_sweep(write(search={"sampler": "grid"})).search.num_trials is None
+
+
+def test_a_condition_needs_no_brackets_for_one_value(write):
+    space = {"algorithm.mixup": {"type": "float", "low": 0.1, "high": 0.3, "when": {"algorithm.mixup_mode": "rev"}}}
+    assert load_sweep(write(space=space)).space["algorithm.mixup"].when == {"algorithm.mixup_mode": ("rev",)}
+
+
 def test_train_may_be_nested_or_dotted(write):
     nested = load_sweep(write(train={"optimizer": {"weight_decay": 0.1}, "batch_size": 8}))
     dotted = load_sweep(write(train={"optimizer.weight_decay": 0.1, "batch_size": 8}))
@@ -93,6 +116,33 @@ def test_config_is_frozen(write):
             {"search": {"num_trials": 1, "scheduler": {"nam": "asha"}}},
             "search.scheduler.nam: unknown key; did you mean",
         ),
+        ({"search": {"num_trials": 1, "objective": "accuracy"}}, "search.objective: input should be 'validation_acc"),
+        ({"search": {"num_trials": 1, "objective": []}}, "search.objective: value should have at least 1 item"),
+        (
+            {"search": {"num_trials": 1, "objective": ["validation_accuracy"] * 2}},
+            "search.objective: validation_accuracy, validation_accuracy names one twice",
+        ),
+        (
+            {"search": {"num_trials": 1, "objective": list(BOTH), "scheduler": {"name": "asha"}}},
+            "search.scheduler.name: asha compares trials by one number, but there are 2 objectives; set it to none",
+        ),
+        (
+            {"search": {"num_trials": 1, "objective": list(BOTH), "sampler": "cmaes"}},
+            "search.sampler: cmaes knows one objective only",
+        ),
+        ({"search": {"sampler": "tpe"}}, "search.num_trials: a value is required"),
+        (
+            {"search": {"num_trials": 1, "objective": "leave_one_domain_out_accuracy"}, "final": {"top_k": 2}},
+            "final.top_k: final runs train on all source domains",
+        ),
+        ({"final": {"top_k": 0}}, "final.top_k: input should be greater than or equal to 1"),
+        ({"imbalance": {"ratio": [10, 0.5]}}, "imbalance.ratio: 0.5 is out of range"),
+        ({"imbalance": {"ratio": []}}, "imbalance: value should have at least 1 item"),
+        (
+            {"train": {"select_by": ["oracle_accuracy"]}},
+            "train.select_by: it is not a value of `train`",
+        ),
+        ({"search": {"num_trials": 1, "warm_start": {}}}, "search.warm_start.sweep: a value is required"),
         ({"imbalance": {"ratoi": 2}}, "imbalance.ratoi: unknown key; did you mean 'ratio'?"),
         ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: 0.5 is out of range"),
         ({"imbalance": []}, "imbalance: value should have at least 1 item"),

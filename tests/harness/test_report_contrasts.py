@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.records import WARM_STARTED
 from harness.report import compare, to_markdown
 from harness.report_comparison import Comparison
+from harness.report_json import to_json
 from tests.harness.made_records import measured
 from tests.harness.test_report import difference, only, printed, section
 
@@ -210,3 +212,17 @@ def test_steps_are_those_of_the_search():
 def test_trials_count_once_they_have_ended(state, counted):
     unfinished = replace(searched("erm", 1), state=state)
     assert only([searched("erm", 0), unfinished]).budgets["erm", "scan"].num_trials == counted
+
+
+def test_a_start_with_values_that_knew_the_target_is_told_in_every_output():
+    records = sweep({"erm": 0.0, "ndcl": 0.02})
+    note = "WARM START: the search began with values selected with images of the target domain: ndcl on scan."
+    assert note not in printed(records)
+    started = [
+        replace(r, notes={WARM_STARTED: "other"}) if (r.study.algorithm, r.study.target) == ("ndcl", "scan") else r
+        for r in records
+    ]
+    comparison = compare(started)
+    assert note in " ".join(printed(started).split())
+    assert note in to_markdown(comparison)
+    assert to_json(comparison)["tables"][0]["warm_started"] == [["ndcl", "scan"]]

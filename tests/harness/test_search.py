@@ -1,5 +1,6 @@
 """One study's search on a real sqlite store, and the conductor around it; no Ray."""
 
+import dataclasses
 import math
 import warnings
 from pathlib import Path
@@ -11,12 +12,15 @@ from optuna.trial import TrialState
 
 from harness.config import SchedulerConfig
 from harness.plan import StudyPlan
+from harness.records import TrialRecord
 from harness.search import StudySearch, best_values, open_storage
-from tests.harness.made_records import RATE, evaluation, record, study
+from harness.space import ChoiceParameter, FloatParameter
+from tests.harness.made_records import RATE, base, evaluation, record, study
 
 
 def opened(folder: Path, plan: StudyPlan | None = None, records: Any = ()) -> StudySearch:
     """The study as a new process would open it."""
+    folder.mkdir(exist_ok=True)
     search = StudySearch(plan or study(), "made", open_storage(folder / "optuna.db"))
     search.reconcile(records)
     return search
@@ -156,3 +160,93 @@ def test_the_same_seed_draws_the_same_values(tmp_path: Path) -> None:
 def test_the_objective_of_a_record_without_a_value_is_not_a_number() -> None:
     assert math.isnan(best_values(record(0, accuracy=None), study())[0])
     assert best_values(record(0, accuracy=0.25), study()) == [0.25]
+
+
+def choice(*choices: Any, **more: Any) -> ChoiceParameter:
+    return ChoiceParameter(type="choice", choices=choices, **more)
+
+
+CONDITIONAL = {
+    RATE: FloatParameter(type="float", low=1e-4, high=1e-2, log=True),
+    "algorithm.alpha": FloatParameter(type="float", low=0.1, high=1, when={"algorithm.mixup_mode": ("rev",)}),
+    "algorithm.mixup_mode": choice("rev", "set"),
+}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "random", "nsga2"])
+def test_every_sampler_draws_in_range_under_conditions_and_after_a_kill(tmp_path: Path, sampler: str) -> None:
+    plan = study(sampler=sampler, space=CONDITIONAL, num_trials=12, scheduler=SchedulerConfig(name="none"))
+    done: list[TrialRecord] = []
+    for _ in range(2):  # two processes, six trials each
+        search = opened(tmp_path, plan, done)
+        for number in range(len(done), len(done) + 6):
+            values = search.ask(name(number), number)
+            assert ("algorithm.alpha" in values) == (values["algorithm.mixup_mode"] == "rev")
+            assert all(CONDITIONAL[key].accepts(value) for key, value in values.items())
+            ended = dataclasses.replace(record(number, accuracy=values[RATE]), values=values)
+            search.report(ended.name, ended.evaluations[0])
+            search.tell(ended)
+            done.append(ended)
+    if sampler not in ("gp", "nsga2"):  # at the best point they know, these may propose it once more
+        assert len({tuple(sorted(r.values.items(), key=str)) for r in done}) == 12, "drawn twice"
+    assert {r.values["algorithm.mixup_mode"] for r in done} == {"rev", "set"}
+
+
+def test_a_model_based_search_finds_the_better_end(tmp_path: Path) -> None:
+    plan = study(num_trials=30)
+    search = opened(tmp_path, plan)
+    drawn = []
+    for number in range(30):
+        values = search.ask(name(number), number)
+        drawn.append(values[RATE])
+        search.tell(record(number, accuracy=1 - abs(math.log10(values[RATE]) + 2)))  # best at 1e-2
+    assert sum(rate > 3e-3 for rate in drawn[15:]) > 10
+
+
+def test_a_grid_goes_on_after_a_kill_and_without_its_storage(tmp_path: Path) -> None:
+    plan = study(sampler="grid", space={RATE: choice(1e-4, 1e-3, 1e-2), "batch_size": choice(4, 8)}, num_trials=6)
+    first = opened(tmp_path, plan)
+    drawn = [first.ask(name(0), 0)]
+    lost = first.ask(name(1), 1)
+    second = opened(tmp_path, plan, [dataclasses.replace(record(0), values=drawn[0])])
+    drawn.append(second.ask(name(1), 1))
+    assert drawn[1] == lost
+    (tmp_path / "optuna.db").unlink()
+    known = [dataclasses.replace(record(n), values=values) for n, values in enumerate(drawn)]
+    third = opened(tmp_path, plan, known)
+    drawn += [third.ask(name(number), number) for number in range(2, 6)]
+    assert len({tuple(sorted(values.items())) for values in drawn}) == 6
+
+
+def test_values_to_start_with_come_after_the_defaults_and_once(tmp_path: Path) -> None:
+    def started(records: Any = ()) -> StudySearch:
+        search = StudySearch(study(), "made", open_storage(tmp_path / "optuna.db"), [{RATE: 5e-3}, {RATE: 1e-3}])
+        search.reconcile(records)
+        return search
+
+    started()  # killed before its first trial
+    search = started()
+    assert [search.ask(name(number), number)[RATE] for number in range(2)] == [1e-3, 5e-3]
+    assert search.ask(name(2), 2)[RATE] not in (1e-3, 5e-3)
+    assert len(search.study.trials) == 3
+    again = started([record(n, rate=rate) for n, rate in enumerate((1e-3, 5e-3))])
+    assert again.ask(name(3), 3)[RATE] not in (1e-3, 5e-3)
+
+
+def test_several_objectives_make_a_front_that_survives_its_storage(tmp_path: Path) -> None:
+    names = ("worst_domain_accuracy", "few_shot_accuracy")
+    plan = study(objectives=names, base=base(select_by=list(names)), sampler="nsga2")
+    search = opened(tmp_path, plan)
+    ended = []
+    for number, (worst, few) in enumerate([(0.9, 0.1), (0.2, 0.8), (0.1, 0.1)]):
+        search.ask(name(number), number)
+        values = {"worst_domain_accuracy": worst, "few_shot_accuracy": few}
+        made = record(number)
+        config = made.config | {"select_by": list(names)}
+        made = dataclasses.replace(made, config=config, evaluations=({**evaluation(4), **values},))
+        assert search.report(made.name, made.evaluations[0]) is False
+        search.tell(made)
+        ended.append(made)
+    for study_now in (search.study, opened(tmp_path / "lost", plan, ended).study):
+        assert [trial.number for trial in study_now.best_trials] == [0, 1]
+        assert [direction.name for direction in study_now.directions] == ["MAXIMIZE"] * 2

@@ -1,5 +1,6 @@
 """Model selection on records written by hand, and on the golden cases."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -7,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from harness.records import StudyKey, TrialRecord
-from harness.selection import best_checkpoint, ranking, select
+from harness.selection import (
+    best_checkpoint,
+    best_merit,
+    chosen_finals,
+    criteria,
+    pareto_front,
+    ranking,
+    select,
+    shown_value,
+)
 
 KEY = StudyKey(algorithm="erm", dataset="digits", setting="natural", target="scan")
 NAN = math.nan
@@ -118,3 +128,70 @@ def test_golden_selection(case):
     assert {f"test_{k}": v for k, v in final.items() if v is not None} == {
         k: v for k, v in case["final"].items() if k.startswith("test_")
     }
+
+
+# Several criteria, several trials, several seeds
+
+
+def judged(number: int, *values: dict, by: tuple = ("validation_accuracy",), **changes) -> TrialRecord:
+    evaluations = tuple({"step": 10 * (i + 1), **value} for i, value in enumerate(values))
+    config = {"select_by": list(by), "seed": changes.pop("seed", 0)}
+    given = {"stage": "search", "values": {"x": number}, "state": "finished"} | changes
+    return TrialRecord(study=KEY, number=number, config=config, evaluations=evaluations, **given)
+
+
+def test_a_record_is_judged_by_what_its_config_says():
+    few = judged(0, {"validation_accuracy": 0.9, "few_shot_accuracy": 0.1}, by=("few_shot_accuracy",))
+    assert criteria(few) == ("few_shot_accuracy",)
+    assert (best_merit(few), shown_value(few)) == (0.1, 0.1)
+    both = ("worst_domain_accuracy", "few_shot_accuracy")
+    points = [{"worst_domain_accuracy": 0.8, "few_shot_accuracy": 0.2}, {"worst_domain_accuracy": 0.6}]
+    assert best_merit(judged(0, *points, by=both)) == pytest.approx(0.5), "of several the mean, where all have a value"
+    last = judged(0, {"validation_accuracy": 0.9}, {"validation_accuracy": 0.3}, by=("last_step",))
+    assert (best_checkpoint(last)["step"], shown_value(last)) == (20, 0.3)
+    assert shown_value(judged(0, {"validation_accuracy": None})) is None
+
+
+def test_the_best_k_are_different_and_ran_to_their_end():
+    records = [judged(n, {"validation_accuracy": a}) for n, a in enumerate((0.5, 0.9, 0.7, 0.9))]
+    records[3] = dataclasses.replace(records[3], values=records[1].values)
+    records.append(judged(4, {"validation_accuracy": 0.99}, state="pruned"))
+    assert [r.number for r in select(records, 3)] == [3, 2, 0]
+    assert [r.number for r in select(records, 9)] == [3, 2, 0]
+
+
+def finals(*means: float, seeds: int = 2, start: int = 0) -> list[TrialRecord]:
+    return [
+        judged(10 * x + seed, {"validation_accuracy": mean}, stage="final", values={"x": x + start}, seed=seed)
+        for x, mean in enumerate(means)
+        for seed in range(1, seeds + 1)
+    ]
+
+
+def test_final_runs_decide_among_the_best_k():
+    search = [judged(n, {"validation_accuracy": a}) for n, a in enumerate((0.9, 0.8, 0.7))]
+    runs = finals(0.5, 0.6, 0.99)
+    assert [r.values["x"] for r in chosen_finals([*search, *runs], 1)] == [0, 0]
+    assert [r.values["x"] for r in chosen_finals([*search, *runs], 2)] == [1, 1]
+    assert [r.config["seed"] for r in chosen_finals([*search, *reversed(runs)], 3)] == [1, 2]
+    assert chosen_finals(search, 2) == []
+
+
+def test_only_those_with_all_seeds_are_compared_and_equals_keep_the_searchs_order():
+    search = [judged(n, {"validation_accuracy": a}) for n, a in enumerate((0.9, 0.8))]
+    runs = finals(0.5, 0.6)
+    runs[3] = dataclasses.replace(runs[3], state="failed")
+    assert {r.values["x"] for r in chosen_finals([*search, *runs], 2)} == {0}
+    assert {r.values["x"] for r in chosen_finals([*search, *finals(0.5, 0.5)], 2)} == {0}
+
+
+def test_the_pareto_front_holds_what_nothing_betters():
+    by = ("worst_domain_accuracy", "few_shot_accuracy")
+
+    def point(number: int, worst: float | None, few: float, state: str = "finished") -> TrialRecord:
+        return judged(number, {by[0]: worst, by[1]: few}, by=by, state=state)
+
+    records = [point(0, 0.5, 0.5), point(1, 0.4, 0.4), point(2, 0.9, 0.1), point(3, 0.5, 0.5), point(4, None, 1.0)]
+    records.append(point(5, 1.0, 1.0, "pruned"))
+    assert [r.number for r in pareto_front(records)] == [0, 2, 3]
+    assert select(records)[0].number == 3, "the highest mean is on the front"

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from harness.config import WarmStart
-from harness.records import Journal, StudyKey, TrialRecord
+from harness.records import WARM_STARTED, Journal, StudyKey, TrialRecord
 from harness.space import FloatParameter
 from harness.warm_start import matches, warm_values
 from ndcl.errors import UserError
 from tests.harness.made_records import RATE, key, record, study
+from tests.harness.test_conductor import Stage
 
 
 def other(**changes: str) -> StudyKey:
@@ -82,3 +83,12 @@ def test_nothing_to_start_from_is_told(tmp_path: Path, records: Any, message: st
     journal(tmp_path, *records)
     with pytest.raises(UserError, match=message):
         warm_values(study(warm_start=spec()), tmp_path)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_trials_that_began_with_other_targets_values_say_so(tmp_path: Path, allowed: bool) -> None:
+    journal(tmp_path, record(0, rate=5e-3))
+    stage = Stage(tmp_path, study(warm_start=spec(from_other_targets=allowed)))
+    values = [stage.record(stage.start()) for _ in range(2)]
+    assert [made.values[RATE] for made in values] == [1e-3, 5e-3], "the default, then what was found earlier"
+    assert {made.notes.get(WARM_STARTED) for made in values} == {"earlier" if allowed else None}

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from ndcl.data import transforms
-from ndcl.data.transforms import augment_digits, augmentation_for, flip_horizontally, to_inputs, unchanged
+from ndcl.data.transforms import (
+    RowDraws,
+    augment_digits,
+    augmentation_for,
+    flip_horizontally,
+    to_inputs,
+    unchanged,
+)
 from tests.ndcl.made_store import make_store
 
 
@@ -19,29 +26,40 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def draws(num: int, seed: int, rows: slice = slice(None)) -> RowDraws:
+    return RowDraws(seeded(seed), num, rows)
+
+
 @pytest.mark.parametrize("augment", [augment_digits, flip_horizontally])
 def test_the_generator_is_the_only_source_of_randomness(augment: transforms.Augmentation) -> None:
     x = images(64)
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first = augment(x, seeded(1))
+    first = augment(x, draws(64, 1))
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(augment(x, seeded(1)), first)
-    assert not torch.equal(augment(x, seeded(2)), first)
+    assert torch.equal(augment(x, draws(64, 1)), first)
+    assert not torch.equal(augment(x, draws(64, 2)), first)
     assert first.dtype == torch.uint8
     assert first.shape == x.shape
     assert torch.equal(x, images(64))  # the input is not written to
 
 
+@pytest.mark.parametrize("augment", [augment_digits, flip_horizontally])
+def test_some_rows_alone_are_changed_as_in_the_whole_batch(augment: transforms.Augmentation) -> None:
+    x, part = images(64), slice(11, 30)
+    assert torch.equal(augment(x[part], draws(64, 1, part)), augment(x, draws(64, 1))[part])
+    assert not torch.equal(augment(x[part], draws(19, 1)), augment(x, draws(64, 1))[part])
+
+
 def test_equal_images_are_changed_differently() -> None:
     same = images(1).expand(200, -1, -1, -1)
-    changed = augment_digits(same, seeded(0)).flatten(1)
+    changed = augment_digits(same, draws(200, 0)).flatten(1)
     assert len({row.numpy().tobytes() for row in changed}) > 150
 
 
 def test_a_shift_moves_whole_images_and_repeats_the_border() -> None:
     x = images(300)
-    moved = transforms._shift(x, seeded(0))
+    moved = transforms._shift(x, draws(300, 0))
     padded = np.pad(x.numpy(), ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
     seen = set()
     for before, after in zip(padded, moved.numpy(), strict=True):
@@ -58,7 +76,7 @@ def test_a_shift_moves_whole_images_and_repeats_the_border() -> None:
 
 def colour_change(num: int) -> tuple[np.ndarray, np.ndarray]:
     x = images(num)
-    return x.numpy().astype(float), transforms._recolour(x, seeded(0)).numpy().astype(float)
+    return x.numpy().astype(float), transforms._recolour(x, draws(num, 0)).numpy().astype(float)
 
 
 def test_colours_change_by_gray_inversion_and_contrast_as_often_as_said() -> None:
@@ -81,7 +99,7 @@ def test_colours_change_by_gray_inversion_and_contrast_as_often_as_said() -> Non
 
 def test_untouched_and_inverted_images_are_exact() -> None:
     x = images(400)
-    after = transforms._recolour(x, seeded(0))
+    after = transforms._recolour(x, draws(400, 0))
     same = (after == x).flatten(1).all(1).sum()
     inverted = (after == 255 - x).flatten(1).all(1).sum()
     assert same > 60
@@ -90,7 +108,7 @@ def test_untouched_and_inverted_images_are_exact() -> None:
 
 def test_flips_mirror_half_of_the_images() -> None:
     x = images(400)
-    after = flip_horizontally(x, seeded(0))
+    after = flip_horizontally(x, draws(400, 0))
     mirrored = (after == x.flip(2)).flatten(1).all(1)
     assert torch.equal(after[~mirrored], x[~mirrored])
     assert 160 < mirrored.sum() < 240
@@ -114,14 +132,14 @@ def test_large_images_are_normalised_as_imagenets() -> None:
 
 
 def test_augmented_images_are_normalised_like_any_other() -> None:
-    augmented = augment_digits(images(5), seeded(0))
+    augmented = augment_digits(images(5), draws(5, 0))
     assert torch.equal(to_inputs(augmented), to_inputs(augmented.clone(memory_format=torch.contiguous_format)))
 
 
 def test_vectors_pass_through() -> None:
     x = torch.randn(4, 7)
     assert to_inputs(x) is x
-    assert unchanged(x, seeded(0)) is x
+    assert unchanged(x, draws(4, 0)) is x
 
 
 @pytest.mark.parametrize(

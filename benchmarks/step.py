@@ -1,0 +1,172 @@
+"""What a step of NDCL costs beside one of ERM: time, floor, images per second, peak memory, and on a GPU the MFU.
+
+    python benchmarks/step.py [--backbones resnet18:64] [--classes 7 65 345] [--rows 32] [--precision bf16]
+
+Steps of both on inputs that are there already, forwards, backwards and Adam, taken in turn in one run. NDCL sends M
+generated rows through the network besides the N of the batch, so its floor is (1 + M/N) ERM steps; `over the floor` is
+the median over pairs of neighbouring steps of how much longer it takes. On a GPU a step that makes the host wait for
+it is an error. The defaults take about two minutes on one CPU core.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from ndcl.algorithms import Sources, build_algorithm
+from ndcl.batch import Batch, Layout
+from ndcl.config import TrainConfig
+from ndcl.mixing import quotas
+from ndcl.models import build_network
+from ndcl.parallel import Group
+from ndcl.step import Step
+from tests.memory import PeakMemory
+
+DOMAINS = 3
+DEFAULTS = {"cpu": ["small_cnn:28", "resnet18:64"], "cuda": ["resnet18:224", "resnet50:224"]}
+PEAK_TERAFLOPS = {
+    ("H100", "bf16"): 989, ("H100", "fp32"): 67, ("H200", "bf16"): 989, ("H200", "fp32"): 67,
+    ("A100", "bf16"): 312, ("A100", "fp32"): 19.5,
+}  # fmt: skip
+"""Dense peaks by the vendor's data sheets (SXM), by a part of the device's name."""
+
+
+class Trained:
+    """A network, an algorithm, and a batch that is on the device: of each domain `rows` rows, of these a share."""
+
+    def __init__(
+        self, algorithm: str, backbone: str, size: int, classes: int, rows: int, device: torch.device,
+        group: Group | None = None, **values: object,
+    ) -> None:  # fmt: skip
+        group = group or Group()
+        config = TrainConfig.from_dict(
+            {
+                "data": {"name": "made", "target": "none"},
+                "algorithm": {"name": algorithm},
+                "model": {"backbone": backbone},
+                "batch_size": rows,
+                **values,
+            }
+        )
+        generator = np.random.default_rng(0)
+        labels = generator.integers(classes, size=DOMAINS * rows)
+        layout = Layout.of(labels, np.repeat(np.arange(DOMAINS), rows), device)
+        own = group.share.rows(len(labels))
+        pixels = torch.randint(0, 256, (own.stop - own.start, size, size, 3), dtype=torch.uint8, device=device)
+        inputs = (pixels.permute(0, 3, 1, 2).float() - 127.5) / 127.5
+        self.batch = Batch(inputs=inputs, layout=layout, pixels=pixels if group.is_several else None)
+        sources = Sources(frequencies=np.full((DOMAINS, classes), 1 / classes), batch_size=rows, seed=0)
+        self.algorithm = build_algorithm(config.algorithm, sources).to(device)
+        network = build_network(config.model, (size, size, 3), classes, seed=0).to(device).train()
+        self.num_parameters = sum(p.numel() for p in network.parameters())
+        self._step = Step(network, self.algorithm, config, classes, group)
+        self._optimizer = torch.optim.Adam(network.parameters(), fused=True)
+        self._number = 0
+        self.num_rows = layout.num_rows
+        self.num_mixed = quotas(layout, "rev", rows).total if self.algorithm.mixes(layout) else 0
+        if config.compile:
+            network.compile()
+
+    def step(self) -> None:
+        """One step; on a GPU it is only queued."""
+        self._step.gradient(self.batch, self._number)
+        self._optimizer.step()
+        self._number += 1
+
+
+def seconds(trained: Trained, device: torch.device) -> float:
+    """Of one step, until the device has done it."""
+    started = time.perf_counter()
+    if device.type == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+        trained.step()
+        torch.cuda.set_sync_debug_mode("default")
+        torch.cuda.synchronize()
+    else:
+        trained.step()
+    return time.perf_counter() - started
+
+
+def peak_mib(trained: Trained, device: torch.device) -> float:
+    """What one step allocates at its peak, beyond parameters and batch on a CPU, all in all on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        trained.step()
+        return torch.cuda.max_memory_allocated() / 2**20
+    with PeakMemory() as memory:
+        trained.step()
+    return memory.peak_bytes / 2**20
+
+
+def floating_point_operations(trained: Trained) -> int:
+    """Of one step's matrix products and convolutions; a multiplication and an addition are two."""
+    with FlopCounterMode(display=False) as counter:
+        trained.step()
+    return int(counter.get_total_flops())
+
+
+def peak_flops(device: torch.device, precision: str) -> float | None:
+    if device.type == "cpu":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((t * 1e12 for (part, p), t in PEAK_TERAFLOPS.items() if part in name and p == precision), None)
+
+
+def row(name: str, classes: int, arguments: argparse.Namespace, device: torch.device) -> str:
+    backbone, size = name.split(":")
+    values = {"precision": arguments.precision, "compile": arguments.compile}
+    erm, ndcl = (
+        Trained(algorithm, backbone, int(size), classes, arguments.rows, device, **values)
+        for algorithm in ("erm", "ndcl")
+    )
+    operations = [floating_point_operations(each) for each in (erm, ndcl)]
+    peaks = [peak_mib(each, device) for each in (erm, ndcl)]
+    for each in (erm, ndcl, erm, ndcl):
+        seconds(each, device)
+    pairs = [(seconds(erm, device), seconds(ndcl, device)) for _ in range(arguments.steps)]
+    floor = 1 + ndcl.num_mixed / ndcl.num_rows
+    over = statistics.median(slow / fast for fast, slow in pairs) / floor - 1
+    times = [statistics.median(column) for column in zip(*pairs, strict=True)]
+    rates = [each.num_rows / taken for each, taken in zip((erm, ndcl), times, strict=True)]
+    speeds = [count / taken for count, taken in zip(operations, times, strict=True)]
+    peak = peak_flops(device, arguments.precision)
+    used = [f"{speed / peak:.1%}" if peak else f"{speed / 1e9:.0f} GFLOP/s" for speed in speeds]
+    cells = (
+        name, classes, f"{ndcl.num_rows} + {ndcl.num_mixed}", *(f"{1e3 * taken:.1f}" for taken in times),
+        f"{floor:.2f}", f"{over:+.1%}", *(f"{rate:.0f}" for rate in rates), *(f"{peak:.0f}" for peak in peaks), *used,
+    )  # fmt: skip
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbones", nargs="+", help="name:image size")
+    parser.add_argument("--classes", nargs="+", type=int, default=[7, 65, 345])
+    parser.add_argument("--rows", type=int, default=32, help="of each of 3 domains")
+    parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    torch.set_num_threads(1)
+    used = "MFU" if peak_flops(device, arguments.precision) else "speed"
+    heads = (
+        "backbone:px", "K", "N + M", "ERM ms", "NDCL ms", "floor", "over the floor", "ERM images/s", "NDCL images/s",
+        "ERM peak MiB", "NDCL peak MiB", f"ERM {used}", f"NDCL {used}",
+    )  # fmt: skip
+    print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
+    for name in arguments.backbones or DEFAULTS[device.type]:
+        for classes in arguments.classes:
+            print(row(name, classes, arguments, device), flush=True)
+
+
+if __name__ == "__main__":
+    main()

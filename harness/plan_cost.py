@@ -1,0 +1,220 @@
+"""What a sweep costs: steps, time, CPU- and GPU-hours, price, disk. Pure: speeds are measured or recorded elsewhere.
+
+What can be said before a sweep runs is a range. At the least every trial is stopped as soon as the scheduler may stop
+it; at the most none is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from harness.records import ENDED, TrialRecord
+from harness.selection import LEAVE_ONE_DOMAIN_OUT
+
+if TYPE_CHECKING:
+    from harness.plan import Plan, StudyPlan
+
+NEVER_STOPPED = {"asha": 1, "median": 5}
+"""Search trials of a study that a scheduler lets run to their end at the least; one that is not here stops none.
+
+asha: the first to reach a rung is the best there. median: Optuna's MedianPruner waits for five that ran to their end.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A number of which only bounds are known."""
+
+    least: float
+    most: float
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(least=self.least + other.least, most=self.most + other.most)
+
+    def __mul__(self, factor: float) -> "Range":
+        return Range(least=self.least * factor, most=self.most * factor)
+
+
+NOTHING = Range(least=0, most=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Trainings that take about as long for each of their steps."""
+
+    dataset: str
+    backbone: str
+    algorithm: str
+    is_cross_validation: bool = False
+    """Whether it is one training per source domain, each without that domain."""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Kind":
+        """Of a TrainConfig as nested values."""
+        return cls(
+            dataset=config["data"]["name"],
+            backbone=config["model"]["backbone"],
+            algorithm=config["algorithm"]["name"],
+            is_cross_validation=LEAVE_ONE_DOMAIN_OUT in config.get("select_by", ()),
+        )
+
+    @property
+    def of_final_runs(self) -> "Kind":
+        """Of what repeats the best of trainings of this kind: that is always one training, on all source domains."""
+        return replace(self, is_cross_validation=False)
+
+    def __str__(self) -> str:
+        leaving_out = ", leaving out each source domain" if self.is_cross_validation else ""
+        return f"{self.algorithm} with {self.backbone} on {self.dataset}{leaving_out}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How long the trainings of one kind take."""
+
+    seconds_per_step: float
+    seconds_per_evaluation: float = 0.0
+    """0 where it is part of the seconds of a step."""
+    checkpoint_bytes: int | None = None
+    device: str | None = None
+    """`cpu` or `cuda`, where it was measured; None where it is taken from trials."""
+
+    def seconds(self, num_steps: float, evaluate_every: int) -> float:
+        """Of a training of `num_steps`."""
+        return num_steps * (self.seconds_per_step + self.seconds_per_evaluation / evaluate_every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What is left to do of a sweep."""
+
+    trial_seconds: Range
+    """Of all trials, one after the other."""
+    wall_seconds: Range | None
+    """With as many at once as fit; None if not even one fits this machine."""
+    cpu_hours: Range
+    gpu_hours: Range
+    checkpoint_bytes: Range | None
+    """What the finished sweep holds, and what it may hold while it runs; None if no network was measured."""
+
+    def price(self, per_cpu_hour: float, per_gpu_hour: float) -> Range:
+        """In the currency of the prices."""
+        return self.cpu_hours * per_cpu_hour + self.gpu_hours * per_gpu_hour
+
+
+def kinds_of(study: "StudyPlan") -> tuple[Kind, Kind]:
+    """Of the study's search trials and of its final runs; mostly the same."""
+    kind = Kind.of(study.base)
+    return kind, kind.of_final_runs
+
+
+def steps_left(study: "StudyPlan", records: Iterable[TrialRecord] = ()) -> Range:
+    """Optimiser steps that the study has yet to take, its final runs included; `records` are the sweep's."""
+    own = [record for record in records if record.study == study.key]
+    return _search_steps_left(study, own) + _final_steps_left(study, own)
+
+
+def _search_steps_left(study: "StudyPlan", own: Sequence[TrialRecord]) -> Range:
+    """If as many trials as the scheduler allows are stopped, they are those that are least far."""
+    open_trials = sorted(_open_trials(own, "search", study.num_trials), reverse=True)
+    granted = min(study.num_steps, study.scheduler.min_resource * _evaluate_every(study))
+    finished = sum(record.stage == "search" and record.state == "finished" for record in own)
+    whole = max(0, _never_stopped(study) - finished)
+    return Range(
+        least=sum(study.num_steps - done for done in open_trials[:whole])
+        + sum(max(0, granted - done) for done in open_trials[whole:]),
+        most=sum(study.num_steps - done for done in open_trials),
+    )
+
+
+def _final_steps_left(study: "StudyPlan", own: Sequence[TrialRecord]) -> Range:
+    """Final runs have all steps, but after leave-one-domain-out only as many as were best without a domain."""
+    open_runs = _open_trials(own, "final", study.num_final)
+    fewest = _evaluate_every(study) if LEAVE_ONE_DOMAIN_OUT in study.objectives else study.num_steps
+    return Range(
+        least=sum(max(0, fewest - done) for done in open_runs), most=sum(study.num_steps - done for done in open_runs)
+    )
+
+
+def _never_stopped(study: "StudyPlan") -> int:
+    """Search trials that run to their end at the least. With several objectives none is stopped."""
+    if len(study.objectives) > 1:
+        return study.num_trials
+    return min(study.num_trials, NEVER_STOPPED.get(study.scheduler.name, study.num_trials))
+
+
+def _evaluate_every(study: "StudyPlan") -> int:
+    return int(study.base["evaluate_every"])
+
+
+def _open_trials(own: Sequence[TrialRecord], stage: str, planned: int) -> list[int]:
+    """The steps done of each of the stage's trials that have not ended: 0 for those that have not been started."""
+    started = [record for record in own if record.stage == stage]
+    ended = sum(record.state in ENDED for record in started)
+    done = [record.step for record in started if record.state not in ENDED]
+    return done + [0] * max(0, planned - ended - len(done))
+
+
+def recorded_speeds(records: Iterable[TrialRecord]) -> dict[Kind, Speed]:
+    """Median seconds per step of each kind.
+
+    All else is included by trials that ran from their start to their end in one go; where there is none, it is the time
+    of the training alone.
+    """
+    whole: dict[Kind, list[float]] = {}
+    training: dict[Kind, list[float]] = {}
+    for record in records:
+        if not record.evaluations:
+            continue
+        kind = Kind.of(record.config)
+        training.setdefault(kind, []).append(record.evaluations[-1]["seconds"] / record.step)
+        if record.state in ("finished", "pruned") and record.attempts == 1 and record.ended is not None:
+            whole.setdefault(kind, []).append((record.ended - record.started) / record.step)
+    return {kind: Speed(seconds_per_step=median(values)) for kind, values in (training | whole).items()}
+
+
+def cost_of(
+    plan: "Plan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed], max_concurrent: int | None
+) -> Cost:
+    """What is left of the plan's studies whose kind has a speed; `max_concurrent` is None if no trial fits."""
+    studies = [study for study in plan.studies if all(kind in speeds for kind in kinds_of(study))]
+    trial_seconds = sum((seconds_left(study, records, speeds) for study in studies), NOTHING)
+    open_trials = sum(_num_open(study, records) for study in studies)
+    hours = trial_seconds * (1 / 3600)
+    at_once = min(max_concurrent, max(open_trials, 1)) if max_concurrent else None
+    return Cost(
+        trial_seconds=trial_seconds,
+        wall_seconds=trial_seconds * (1 / at_once) if at_once else None,
+        cpu_hours=hours * plan.cpus_per_trial,
+        gpu_hours=hours * plan.gpus_per_trial,
+        checkpoint_bytes=_checkpoint_bytes(plan, studies, speeds, max_concurrent or 1),
+    )
+
+
+def seconds_left(study: "StudyPlan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed]) -> Range:
+    """Of the study's trials, one after the other."""
+    own = [record for record in records if record.study == study.key]
+    search, final = (speeds[kind].seconds(1, _evaluate_every(study)) for kind in kinds_of(study))
+    return _search_steps_left(study, own) * search + _final_steps_left(study, own) * final
+
+
+def _num_open(study: "StudyPlan", records: Sequence[TrialRecord]) -> int:
+    own = [record for record in records if record.study == study.key]
+    return len(_open_trials(own, "search", study.num_trials)) + len(_open_trials(own, "final", study.num_final))
+
+
+def _checkpoint_bytes(
+    plan: "Plan", studies: Sequence["StudyPlan"], speeds: Mapping[Kind, Speed], max_concurrent: int
+) -> Range | None:
+    """A finished trial keeps one checkpoint, a stopped one none; a running one has a second while it writes."""
+    held, largest = NOTHING, 0
+    for study in studies:
+        search, final = (speeds[kind].checkpoint_bytes for kind in kinds_of(study))
+        if search is None or final is None:
+            return None
+        finals = final * study.num_final
+        kept = study.num_trials if plan.keep_checkpoints == "all" else min(study.top_k, study.num_trials)
+        held += Range(least=search * min(kept, _never_stopped(study)) + finals, most=search * kept + finals)
+        largest = max(largest, search, final)
+    return held + Range(least=0, most=largest * max_concurrent)

@@ -1,0 +1,142 @@
+"""Steps, time, price and disk of a sweep, on plans and records made by hand; the bounds against the real pruners."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import pytest
+
+from harness.config import SchedulerConfig
+from harness.plan_cost import Kind, Range, Speed, cost_of, kinds_of, recorded_speeds, steps_left
+from harness.search import StudySearch
+from harness.selection import LEAVE_ONE_DOMAIN_OUT
+from tests.harness.made_records import base, evaluation, key, plan, record, study
+
+ERM = Kind(dataset="digits", backbone="small_cnn", algorithm="erm")
+
+
+def asha(**changes: Any) -> SchedulerConfig:
+    return SchedulerConfig(name="asha", min_resource=1, reduction_factor=2, **changes)
+
+
+def steps_taken(scheduler: SchedulerConfig, num_trials: int, accuracies: list[float]) -> int:
+    """Steps of a real study's search in which each trial has one accuracy at all of its six evaluations."""
+    made = study(base=base(num_steps=12), scheduler=scheduler, num_trials=num_trials)
+    search = StudySearch(made, "made", optuna.storages.InMemoryStorage())
+    search.reconcile([])
+    steps = 0
+    for number, accuracy in enumerate(accuracies):
+        done = record(number, "running", steps=())
+        search.ask(done.name, number)
+        for step in range(2, 13, 2):
+            done = done.with_evaluation(evaluation(step, accuracy))
+            if search.report(done.name, done.evaluations[-1]) and step < 12:
+                done = dataclasses.replace(done, state="pruned")
+                break
+        steps += done.evaluations[-1]["step"]
+        search.tell(done if done.state == "pruned" else dataclasses.replace(done, state="finished"))
+    return steps
+
+
+@pytest.mark.parametrize("name", ["asha", "median", "none"])
+@pytest.mark.parametrize("min_resource", [1, 2])
+def test_the_bounds_of_a_search_are_what_the_scheduler_does_at_worst_and_at_best(
+    name: Literal["asha", "median", "none"], min_resource: int
+) -> None:
+    scheduler = SchedulerConfig(name=name, min_resource=min_resource, reduction_factor=2)
+    bounds = steps_left(study(base=base(num_steps=12), scheduler=scheduler, num_trials=9, final_seeds=()))
+    falling = [0.9 - 0.05 * number for number in range(9)]
+    assert steps_taken(scheduler, 9, falling) == bounds.least
+    assert steps_taken(scheduler, 9, sorted(falling)) == bounds.most == 9 * 12
+
+
+def test_final_runs_are_never_stopped_early() -> None:
+    assert steps_left(study(scheduler=asha(), num_trials=1)) == Range(least=4 + 2 * 4, most=4 + 2 * 4)
+
+
+def test_what_is_done_is_not_left() -> None:
+    made = study(scheduler=asha(), num_trials=4, final_seeds=(1,))
+    assert steps_left(made) == Range(least=4 + 3 * 2 + 4, most=4 * 4 + 4)
+    finished, pruned = record(0), record(1, "pruned", steps=(2,))
+    running = record(2, "running", steps=(2,))
+    assert steps_left(made, [finished, pruned, running]) == Range(least=0 + 2 + 4, most=2 + 4 + 4)
+    assert steps_left(made, [pruned, running]) == Range(least=2 + 2 * 2 + 4, most=2 + 2 * 4 + 4)
+    assert steps_left(made, [record(n) for n in range(4)] + [record(0, stage="final")]) == Range(least=0, most=0)
+    assert steps_left(made, [record(0, of=key("ndcl"))]) == steps_left(made)
+
+
+def test_speeds_are_those_of_trials_that_ran_in_one_go() -> None:
+    records = [record(0), record(1), dataclasses.replace(record(2), ended=1100.0)]
+    resumed = dataclasses.replace(record(3, attempts=2), ended=9999.0)
+    failed = dataclasses.replace(record(4, "failed", steps=()), ended=9999.0)
+    assert recorded_speeds([*records, resumed, failed, record(5, "running")]) == {ERM: Speed(seconds_per_step=10 / 4)}
+    assert recorded_speeds([failed]) == {}
+
+
+def test_without_such_trials_a_speed_is_that_of_the_training_alone() -> None:
+    resumed = dataclasses.replace(record(0, attempts=2), ended=9999.0)
+    for records in ([resumed], [record(1, "running", steps=(2,))], [resumed, record(1, "waiting")]):
+        assert recorded_speeds(records) == {ERM: Speed(seconds_per_step=0.1)}
+
+
+def test_with_several_objectives_no_trial_is_stopped() -> None:
+    two = study(scheduler=asha(), objectives=("validation_accuracy", "few_shot_accuracy"))
+    assert steps_left(two) == Range(least=5 * 4, most=5 * 4)
+
+
+def test_leaving_domains_out_is_a_kind_of_its_own_and_its_final_runs_may_be_short() -> None:
+    values = base(select_by=[LEAVE_ONE_DOMAIN_OUT])
+    made = plan(Path(), study(base=values, objectives=(LEAVE_ONE_DOMAIN_OUT,), num_trials=1))
+    folds = dataclasses.replace(ERM, is_cross_validation=True)
+    assert kinds_of(made.studies[0]) == (folds, ERM)
+    speeds = {
+        folds: Speed(seconds_per_step=30.0, checkpoint_bytes=3),
+        ERM: Speed(seconds_per_step=10.0, checkpoint_bytes=1),
+    }
+    cost = cost_of(made, [], speeds, 1)
+    assert cost.trial_seconds == Range(least=4 * 30 + 2 * 2 * 10, most=4 * 30 + 2 * 4 * 10)
+    assert cost.checkpoint_bytes == Range(least=3 + 2, most=3 + 2 + 3)
+
+
+def test_final_runs_of_the_best_k_are_counted() -> None:
+    assert steps_left(study(num_trials=3, final_seeds=(1, 2), top_k=2)) == Range(least=7 * 4, most=7 * 4)
+
+
+def test_costs_are_steps_times_speed() -> None:
+    made = dataclasses.replace(plan(Path()), cpus_per_trial=2.0, gpus_per_trial=0.5)
+    speed = Speed(seconds_per_step=80.0, seconds_per_evaluation=20.0, checkpoint_bytes=1000)
+    cost = cost_of(made, [], {ERM: speed}, max_concurrent=2)
+    steps = 3 * 4 + 2 * 4
+    seconds = steps * (80 + 20 / 2)
+    assert cost.trial_seconds == Range(least=seconds, most=seconds)
+    assert cost.wall_seconds == Range(least=seconds / 2, most=seconds / 2)
+    assert cost.cpu_hours.most == pytest.approx(2 * seconds / 3600)
+    assert cost.gpu_hours.most == pytest.approx(0.5 * seconds / 3600)
+    assert cost.price(per_cpu_hour=0.1, per_gpu_hour=3.0).most == pytest.approx((0.2 + 1.5) * seconds / 3600)
+    assert cost.checkpoint_bytes == Range(least=5 * 1000, most=(5 + 2) * 1000)
+
+
+def test_no_more_trials_run_at_once_than_are_left() -> None:
+    cost = cost_of(plan(Path(), study(num_trials=1, final_seeds=(1,))), [], {ERM: Speed(seconds_per_step=1.0)}, 16)
+    assert cost.wall_seconds == Range(least=4.0, most=4.0)
+    assert cost.checkpoint_bytes is None
+
+
+def test_where_nothing_fits_there_is_no_duration_but_hours() -> None:
+    cost = cost_of(plan(Path()), [], {ERM: Speed(seconds_per_step=1.0)}, None)
+    assert cost.wall_seconds is None
+    assert cost.cpu_hours.most == pytest.approx(20 / 3600)
+
+
+def test_stopped_trials_keep_no_checkpoint() -> None:
+    made = plan(Path(), study(num_trials=6, scheduler=asha()))
+    speed = Speed(seconds_per_step=1.0, checkpoint_bytes=10)
+    assert cost_of(made, [], {ERM: speed}, 1).checkpoint_bytes == Range(least=(1 + 2) * 10, most=(6 + 2 + 1) * 10)
+
+
+def test_studies_without_a_speed_are_left_out() -> None:
+    other = study("ndcl", base=base(algorithm={"name": "ndcl"}))
+    both, one = plan(Path(), study(), other), plan(Path(), study())
+    speeds = {ERM: Speed(seconds_per_step=1.0)}
+    assert cost_of(both, [], speeds, 1) == cost_of(one, [], speeds, 1)

@@ -1,0 +1,83 @@
+"""A signal that only the target domain holds: whole sweeps must not react to it, unless the oracle is asked for.
+
+Two data sets are alike but for the labels of the target domain, which are exchanged in one of them. Everything that a
+sweep does, from the values proposed to the model selected, must then be the same to the bit; its numbers on the target
+must not.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from harness.config import load_sweep
+from harness.plan import make_plan
+from harness.progress import Progress
+from harness.records import TrialRecord
+from harness.sweep import run_sweep
+from tests.integration.made_vectors import TARGET, write_vectors
+
+pytestmark = pytest.mark.slow
+OF_THE_TARGET = ("target", "oracle", "oracle_accuracy", "seconds")
+"""What an evaluation says of the target domain, and of time."""
+
+
+def run(folder: Path, objective: Any, target_labels: list[int], **search: Any) -> list[TrialRecord]:
+    """The records of a sweep, one trial after the other, so that proposals can be repeated."""
+    data = write_vectors(folder, target_labels)
+    sweep = {
+        "name": "leak",
+        "data": {"name": "made", "targets": [TARGET], "folder": str(data)},
+        "imbalance": {"setting": "long_tail", "ratio": 4, "validation": 10, "few_below": 18, "many_above": 24},
+        "algorithms": {"erm": None},
+        "train": {"model.backbone": "linear", "num_steps": 12, "evaluate_every": 4, "batch_size": 8},
+        "space": {
+            "optimizer.learning_rate": {"type": "float", "low": 1e-4, "high": 1, "log": True, "default": 0.1},
+            "resampling_ratio": {"type": "choice", "choices": [None, 1]},
+        },
+        "search": {"num_trials": 8, "objective": objective, **search},
+        "final": {"seeds": 2, "top_k": 1 if "leave" in str(objective) else 2},
+        "resources": {"max_concurrent": 1},
+    }
+    (folder / "leak.yaml").write_text(yaml.safe_dump(sweep))
+    plan = make_plan(load_sweep(folder / "leak.yaml"), folder / "results")
+    return run_sweep(plan, Progress(Console(), quiet=True)).records
+
+
+def decisions(record: TrialRecord) -> Any:
+    """What was proposed, learned, stopped and selected, without what is told of the target domain."""
+    learned = [{key: value for key, value in e.items() if key not in OF_THE_TARGET} for e in record.evaluations]
+    config = {key: value for key, value in record.config.items() if key != "data"}
+    return record.name, record.state, record.reason, record.values, record.schedule, config, learned
+
+
+@pytest.mark.parametrize(
+    ("objective", "search"),
+    [
+        ("validation_accuracy", {}),
+        ("worst_domain_accuracy", {"scheduler": {"name": "median"}}),
+        ("few_shot_accuracy", {"scheduler": {"name": "pbt"}}),
+        ("leave_one_domain_out_accuracy", {}),
+        (["validation_accuracy", "few_shot_accuracy"], {"sampler": "nsga2"}),
+    ],
+)
+def test_nothing_that_is_decided_reacts_to_the_target(
+    tmp_path: Path, objective: Any, search: Any, local_ray_session: None
+) -> None:
+    plain = run(tmp_path / "plain", objective, [0, 1, 2], **search)
+    planted = run(tmp_path / "planted", objective, [1, 2, 0], **search)
+    assert [decisions(record) for record in plain] == [decisions(record) for record in planted]
+    finals, crossed = ([record for record in found if record.stage == "final"] for found in (plain, planted))
+    seen, hidden = (np.mean([r.evaluations[-1]["target"]["balanced"] for r in found]) for found in (finals, crossed))
+    assert seen > hidden + 0.2, "the signal is there to be seen"
+
+
+def test_the_oracle_reacts(tmp_path: Path, local_ray_session: None) -> None:
+    plain = run(tmp_path / "plain", "oracle_accuracy", [0, 1, 2], scheduler={"name": "none"})
+    planted = run(tmp_path / "planted", "oracle_accuracy", [1, 2, 0], scheduler={"name": "none"})
+    chosen = [next(r.values for r in found if r.stage == "final") for found in (plain, planted)]
+    assert chosen[0] != chosen[1]
+    assert [decisions(record) for record in plain] != [decisions(record) for record in planted]

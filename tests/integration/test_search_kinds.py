@@ -1,0 +1,65 @@
+"""Every sampler, scheduler and objective in a real sweep: each trial once, and journal, Optuna and MLflow agree."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harness.progress import Progress
+from harness.selection import pareto_front, select
+from harness.sweep import run_sweep
+from tests.integration import sweeps
+from tests.integration.made_vectors import TARGET, write_vectors
+
+pytestmark = pytest.mark.slow
+RATE, RATIO, ALPHA, MODE = "optimizer.learning_rate", "resampling_ratio", "algorithm.alpha", "algorithm.mixup_mode"
+SPACE = {
+    RATE: {"type": "float", "low": 1e-3, "high": 1, "log": True, "default": 0.1},
+    MODE: {"type": "choice", "choices": ["rev", "set"]},
+    ALPHA: {"type": "float", "low": 0.1, "high": 10, "log": True, "when": {MODE: "rev"}},
+}
+GRID = {RATE: {"type": "choice", "choices": [0.01, 0.1]}, RATIO: {"type": "choice", "choices": [None, 1]}}
+
+
+def run(folder: Path, **search: Any) -> Any:
+    data = write_vectors(folder / "data")
+    grid = search.get("sampler") == "grid"
+    path = sweeps.written(
+        folder,
+        data={"name": "made", "targets": [TARGET], "folder": str(data)},
+        imbalance={"setting": "long_tail", "ratio": 4, "validation": 10},
+        algorithms={"ndcl": None},
+        space=GRID if grid else SPACE,
+        train={"model.backbone": "linear", "num_steps": 6, "evaluate_every": 2, "batch_size": 6},
+        search={"num_trials": None if grid else 6, **search},
+        final={"seeds": 1},
+    )
+    plan = sweeps.planned(path, folder)
+    return plan, run_sweep(plan, Progress(Console(), quiet=True))
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"sampler": "gp"},
+        {"sampler": "cmaes", "scheduler": {"name": "median"}},
+        {"sampler": "qmc", "scheduler": {"name": "none"}},
+        {"sampler": "grid"},
+        {"sampler": "tpe", "scheduler": {"name": "pbt"}},
+        {"objective": "leave_one_domain_out_accuracy"},
+        {"sampler": "nsga2", "objective": ["worst_domain_accuracy", "few_shot_accuracy"]},
+    ],
+    ids=lambda search: "-".join(map(str, search.values())),
+)
+def test_each_kind_of_search_runs_to_its_end(tmp_path: Path, search: Any, local_ray_session: None) -> None:
+    plan, result = run(tmp_path, **search)
+    assert result.tracking_problem is None
+    assert [study.stage for study in result.studies] == ["done"]
+    sweeps.check_complete(plan)
+    found = [record for record in result.records if record.stage == "search"]
+    assert len(found) == plan.studies[0].num_trials == (4 if search.get("sampler") == "grid" else 6)
+    if search.get("sampler") != "grid":
+        assert all((ALPHA in record.values) == (record.values[MODE] == "rev") for record in found)
+    if len(plan.studies[0].objectives) > 1:
+        assert select(found)[0] in pareto_front(found)

@@ -1,0 +1,166 @@
+"""W workers do together exactly what one does alone, and tests of it that fail when a part is broken on purpose."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from ndcl.algorithms import ALGORITHMS
+from ndcl.errors import UserError
+from ndcl.mixing import MODES
+from ndcl.parallel import Group, Share
+from ndcl.training import Training
+from tests.ndcl import parallel_cases
+from tests.ndcl.parallel_cases import BROKEN, FETCHED, Result
+
+torch.set_num_threads(1)
+
+TOLERANCE = 1e-10
+NAMES = sorted(parallel_cases.cases(Path()))
+SEVERAL = (2, 3)
+
+
+class Outcome:
+    """What each number of workers gave: [world_size][rank][case]."""
+
+    def __init__(self, root: Path) -> None:
+        data, checkpoint_folder = root / "data", root / "checkpoints"
+        parallel_cases.make_data(data)
+        self.of: dict[int, list[dict[str, Any]]] = {}
+        for world_size in SEVERAL:
+            out = root / str(world_size)
+            out.mkdir()
+            mp.spawn(parallel_cases.worker, (world_size, data, out, checkpoint_folder), nprocs=world_size)
+            self.of[world_size] = [torch.load(out / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
+        with parallel_cases.float64():
+            alone: dict[str, Any] = {
+                name: parallel_cases.run(config) for name, config in parallel_cases.cases(data).items()
+            }
+            alone["resumed"] = parallel_cases.resumed(data, checkpoint_folder, num_steps=4)
+            alone["undisturbed"] = parallel_cases.resumed(data, root / "undisturbed", num_steps=4)
+        self.of[1] = [alone]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return Outcome(tmp_path_factory.mktemp("parallel"))
+
+
+def difference(first: Result, second: Result) -> float:
+    """Largest difference of two parameters, relative to the largest parameter."""
+    return float((first["parameters"] - second["parameters"]).abs().max() / second["parameters"].abs().max())
+
+
+def assert_same(evaluations: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    """But for the time they took, and rounding in the losses."""
+    for ours, theirs in zip(evaluations, expected, strict=True):
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=TOLERANCE)
+        apart = {"losses": None, "seconds": None}
+        assert ours | apart == theirs | apart
+
+
+def test_the_cases_hold_every_algorithm_and_every_mode() -> None:
+    assert set(ALGORITHMS) <= set(NAMES)
+    assert {f"ndcl, {mode}" for mode in MODES} <= set(NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [1, *SEVERAL])
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_those_of_one_worker_with_the_whole_batch(outcome: Outcome, name: str, world_size: int) -> None:
+    alone = outcome.of[1][0][name.removesuffix("/micro")]
+    for results in outcome.of[world_size]:
+        assert difference(results[name], alone) < TOLERANCE
+        assert results[name]["parameters"].isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", SEVERAL)
+@pytest.mark.parametrize("name", FETCHED)
+def test_inputs_that_are_fetched_when_needed_change_nothing(outcome: Outcome, name: str, world_size: int) -> None:
+    for results in outcome.of[world_size]:
+        assert torch.equal(results[f"{name}/fetched"]["parameters"], results[name]["parameters"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", SEVERAL)
+@pytest.mark.parametrize("name", NAMES)
+def test_all_workers_hold_the_same_evaluations(outcome: Outcome, name: str, world_size: int) -> None:
+    first, *others = (results[name]["evaluations"] for results in outcome.of[world_size])
+    assert all(other == first for other in others)
+    alone = outcome.of[1][0][name]["evaluations"]
+    assert_same(first, alone)
+
+
+@pytest.mark.slow
+def test_a_worker_without_mixed_rows_is_among_the_cases(outcome: Outcome) -> None:
+    evaluations = outcome.of[1][0]["fewer rows than workers"]["evaluations"]
+    assert any(each["losses"]["mixup_weight"] > 0 for each in evaluations)  # 2 rows mixed by 3 workers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", SEVERAL)
+@pytest.mark.parametrize("name", BROKEN)
+def test_parameters_differ_if_a_part_is_broken(outcome: Outcome, name: str, world_size: int) -> None:
+    alone = outcome.of[1][0]["images, ndcl"]
+    assert max(difference(results["broken"][name], alone) for results in outcome.of[world_size]) > 1e4 * TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_a_checkpoint_of_two_workers_goes_on_with_any_number(outcome: Outcome, world_size: int) -> None:
+    undisturbed = outcome.of[1][0]["undisturbed"]
+    for results in outcome.of[world_size]:
+        assert [each["step"] for each in results["resumed"]["evaluations"]] == [4]
+        for key, value in undisturbed["network"].items():
+            torch.testing.assert_close(results["resumed"]["network"][key], value, rtol=TOLERANCE, atol=TOLERANCE)
+        for key, value in undisturbed["best"].items():
+            torch.testing.assert_close(results["resumed"]["best"][key], value, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", SEVERAL)
+def test_a_cross_validation_is_saved_and_resumed(outcome: Outcome, world_size: int) -> None:
+    alone = outcome.of[1][0]["cross-validation"]["evaluations"]
+    for results in outcome.of[world_size]:
+        assert_same(results["cross-validated"], alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", SEVERAL)
+def test_a_loss_that_is_not_finite_ends_all_workers_alike(outcome: Outcome, world_size: int) -> None:
+    first, *others = (results["diverged"] for results in outcome.of[world_size])
+    assert "NaN or infinite by step" in first
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 5, 24, 25])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_shares_are_all_rows_once_and_about_equal(total: int, world_size: int) -> None:
+    shares = [Share(rank=rank, world_size=world_size).rows(total) for rank in range(world_size)]
+    assert [row for share in shares for row in range(total)[share]] == list(range(total))
+    sizes = [share.stop - share.start for share in shares]
+    assert max(sizes) == -(-total // world_size)
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_without_torch_distributed_a_process_is_alone() -> None:
+    group = Group.current()
+    assert not group.is_several
+    assert group.is_first
+    rows = torch.ones(3)
+    assert group.gather(rows, 3) is rows
+
+
+def test_batchnorm_that_is_not_frozen_is_refused_on_several_workers(tmp_path: Path) -> None:
+    parallel_cases.make_data(tmp_path)
+    model = {"backbone": "resnet18", "freeze_batchnorm": False}
+    config = parallel_cases.config_of(tmp_path, "photos", {"name": "erm"}, model=model)
+    with pytest.raises(UserError, match=r"model\.freeze_batchnorm: false works with one worker") as error:
+        Training(config, group=Group(Share(rank=1, world_size=2)))
+    assert "\n" not in str(error.value)
+    Training(config)
+    shutil.rmtree(tmp_path / "photos")
