@@ -28,14 +28,18 @@ from harness.records import Journal, TrialRecord
 from harness.study_state import StudyState
 from harness.sweep_folder import sweep_id
 from harness.tracking import Tracker, artifact_folder, store_uri
-from harness.tracking.models import log_model
+from harness.tracking.models import _Flavour, log_model
+from ndcl.config import TrainConfig
 from ndcl.data.decoding import decode, resize
 from ndcl.data.transforms import to_inputs
 from ndcl.errors import UserError
+from ndcl.serving import export
 from ndcl.training import Training
 from tests.harness.made_records import key, record
 from tests.harness.made_sweep import NAME, made_sweep, trained_again
 from tests.ndcl.made_images import encoded, noise
+from tests.ndcl.made_model import DIGITS, trained
+from tests.ndcl.made_store import make_store
 
 torch.set_num_threads(1)
 SECONDS = 120
@@ -134,6 +138,22 @@ def test_the_model_without_mlflow_is_inside(uri: str, training: Training, tmp_pa
     model = ndcl.load_model(local / "data" / "model")
     rows = np.arange(0, 90, 2)
     assert torch.equal(model.logits(model.prepare(training.problem.store.inputs(rows))), training.logits(rows))
+
+
+def test_models_of_vectors_have_both_flavours(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "vectors", np.full((3, 3), 12), shape=(7,))
+    imbalance = {"setting": "long_tail", "counts": [4, 3, 1], "validation": 2}
+    values = DIGITS | {"data": {"name": str(store.folder), "target": "photo"}, "imbalance": imbalance}
+    made = trained(tmp_path / "checkpoint", TrainConfig.from_dict(values | {"model": {"backbone": "linear"}}))
+    description = export(tmp_path / "checkpoint", tmp_path / "exported")
+    path = str(tmp_path / "model")
+    _Flavour(tmp_path / "exported", tmp_path / "checkpoint", description).save_model(path, mlflow.models.Model())
+    rows = np.arange(20)
+    vectors, wanted = store.inputs(rows), made.logits(rows)
+    found = mlflow.pyfunc.load_model(path).predict(vectors.numpy())
+    assert found["class_id"].tolist() == wanted.argmax(1).tolist()
+    assert found["probability"].to_numpy() == pytest.approx(wanted.softmax(1).amax(1).numpy(), abs=1e-5)
+    assert mlflow.pytorch.load_model(path)(vectors).detach().numpy() == pytest.approx(wanted.numpy(), rel=1e-5)
 
 
 def test_a_study_without_a_run_is_told(sweep: tuple[Path, Path, TrialRecord], uri: str) -> None:
