@@ -27,8 +27,9 @@ from ndcl.data.problem import Problem, build_problem, without_domain
 from ndcl.data.sampler import DomainSampler
 from ndcl.data.transforms import delivered_shape
 from ndcl.data.workers import keep_freed_memory
+from ndcl.diagnostics import diagnose
 from ndcl.errors import NonFiniteLossError, UserError
-from ndcl.evaluation import Accuracies, Evaluation, accuracies
+from ndcl.evaluation import Evaluation, accuracies
 from ndcl.features import standardize
 from ndcl.models import build_network
 from ndcl.optimization import parameter_groups
@@ -170,9 +171,15 @@ class Training:
         parts = [*problem.validation, problem.target_test]
         if self.config.oracle:
             parts.append(problem.target_oracle)
-        measured = self._accuracies(parts)
+        labels = [problem.store.labels[part] for part in parts]
+        logits = torch.split(self.logits(np.concatenate(parts)), [len(part) for part in parts])
+        measured = [
+            accuracies(own, outputs.argmax(dim=1).numpy(), problem.groups)
+            for own, outputs in zip(labels, logits, strict=True)
+        ]
         seconds, *values = self.group.from_first([self.seconds, *losses.values()])
         validation = dict(zip(problem.source_domains, measured, strict=False))
+        *source, target = zip(logits[: len(validation) + 1], labels[: len(validation) + 1], strict=True)
         return Evaluation(
             step=self.step,
             seconds=seconds,
@@ -180,34 +187,32 @@ class Training:
             validation=validation,
             target=measured[len(validation)],
             oracle=measured[-1] if self.config.oracle else None,
+            diagnostics=diagnose(source, target, problem.groups),
         )
 
-    def _accuracies(self, parts: list[NDArray[np.int64]]) -> list[Accuracies]:
-        """Accuracies on each of `parts`, store indices [n] each."""
-        predictions = self.predict(np.concatenate(parts))
-        ends = np.cumsum([len(part) for part in parts])[:-1]
-        labels = self.problem.store.labels
-        return [
-            accuracies(labels[part], guess, self.problem.groups)
-            for part, guess in zip(parts, np.split(predictions, ends), strict=True)
-        ]
-
-    @torch.inference_mode()
     def predict(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Predicted class [n] of the store's images `indices` [n], with the network as it is now.
 
         Several workers must ask for the same, and each predicts its share.
         """
-        own = indices[self.group.share.rows(len(indices))]
-        self.network.eval()
-        guesses = [self._predict(inputs) for inputs in self.loader.evaluation_inputs(own)]
-        self.network.train()
-        none = torch.empty(0, dtype=torch.int64, device=self.device)
-        return self.group.gather(torch.cat([none, *guesses]), len(indices)).cpu().numpy()
+        return self.logits(indices).argmax(dim=1).numpy()
 
-    def _predict(self, inputs: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def logits(self, indices: NDArray[np.int64]) -> Tensor:
+        """Logits float32 [n, K] of the store's images `indices` [n], with the network as it is now, on the CPU.
+
+        Several workers must ask for the same, and each computes its share.
+        """
+        own = indices[self.group.share.rows(len(indices))]
+        none = torch.empty((0, len(self.problem.store.classes)), device=self.device)
+        self.network.eval()
+        parts = [self._logits(inputs) for inputs in self.loader.evaluation_inputs(own)]
+        self.network.train()
+        return self.group.gather(torch.cat([none, *parts]), len(indices)).cpu()
+
+    def _logits(self, inputs: Tensor) -> Tensor:
         with autocast(self.device, self.config.precision):
-            return cast(Tensor, self.network(inputs).argmax(dim=1))
+            return cast(Tensor, self.network(inputs)).float()
 
     def _keep_best(self, evaluation: Evaluation) -> None:
         merit = evaluation.merit(self.config.select_by)

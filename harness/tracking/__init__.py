@@ -1,4 +1,4 @@
-"""MLflow: a study is a parent run, a trial a child run. The only file that knows MLflow.
+"""MLflow: a study is a parent run, a trial a child run. Only this package knows MLflow.
 
 Runs are brought to what the records say, whatever has been logged before: `sync` may be called at any time, any
 number of times, also by another process after a kill. A background thread does it, so that no training waits for the
