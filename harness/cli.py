@@ -244,7 +244,7 @@ def _compare(folder: Path, records: "list[TrialRecord]", reference: str | None =
 
     comparison = compare_sweep(folder, records, reference)
     Console().print(to_console(comparison))
-    write_report(folder, comparison)
+    write_report(folder, comparison, records)
 
 
 def main() -> None:

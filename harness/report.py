@@ -27,7 +27,7 @@ def to_console(comparison: Comparison) -> RenderableType:
     grids = [grid for table in comparison.tables for grid in (accuracy_grid(table), contrast_grid(table))]
     if not grids:
         return Text(NOTHING)
-    parts: list[RenderableType] = [Text(f"{line}\n") for line in _selection(comparison)]
+    parts: list[RenderableType] = [Text(f"{line}\n") for line in selection_lines(comparison)]
     for grid in _marked([*grids, *map(curve_grid, comparison.curves)], comparison):
         parts += [_console_table(grid), *(Text(note, style="dim") for note in grid.notes), Text()]
     return Group(*parts, Text(FRONTS)) if comparison.fronts else Group(*parts[:-1])
@@ -39,7 +39,7 @@ def to_markdown(comparison: Comparison) -> str:
     grids = [grid for table in tables for grid in (accuracy_grid(table), contrast_grid(table), matrix_grid(table))]
     if not grids:
         return f"{NOTHING}\n"
-    parts = [f"{line}\n" for line in _selection(comparison)]
+    parts = [f"{line}\n" for line in selection_lines(comparison)]
     parts += [_markdown_table(grid) for grid in _marked([*grids, *map(curve_grid, curves)], comparison)]
     if curves:
         parts.append(f"![accuracy over the imbalance ratio]({FIGURE}.png)\n")
@@ -47,7 +47,7 @@ def to_markdown(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
-def _selection(comparison: Comparison) -> list[str]:
+def selection_lines(comparison: Comparison) -> list[str]:
     """How checkpoints and trials were selected, unless it is the usual way."""
     if comparison.criteria == (DEFAULT_OBJECTIVE,):
         return []

@@ -31,7 +31,7 @@ def sweep(*ratios: float, algorithms=("erm", "ndcl", "focal")):
 
 
 def written(folder: Path, records) -> dict:
-    write_report(folder, compare_sweep(folder, records))
+    write_report(folder, compare_sweep(folder, records), records)
     return json.loads((folder / "report.json").read_text(), parse_constant=lambda text: pytest.fail(text))
 
 
