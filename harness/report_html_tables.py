@@ -21,7 +21,7 @@ from harness.report_html_parts import (
     table,
     tabs,
 )
-from harness.report_layout import accuracy_grid, highest, second_highest, signed
+from harness.report_layout import accuracy_grid, highest, second_highest, signed, warning_notes
 from harness.report_tables import Section, SettingTable
 
 
