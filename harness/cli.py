@@ -166,15 +166,17 @@ def report(
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="ALGORITHM", help="What all others are compared with.")
     ] = None,
+    figures: Annotated[bool, typer.Option("--figures", help="Also draw PDF and PNG figures for a paper.")] = False,
 ) -> None:
-    """Show the comparison of a sweep that has run or is running, and write it to its report.md and report.json."""
+    """Show the comparison of a sweep that has run or is running; write report.html, .md, .tex and .json beside it."""
     from harness.records import Journal
 
     name = _sweep_name(name)
     records = Journal(results / name).read()
     if not records:
         raise UserError(f"there is no sweep '{name}' in {results}; run it first with: ndcl sweep, or give --results")
-    _compare(results / name, records, reference)
+    _compare(results / name, records, reference, figures=figures)
+    typer.echo(f"page: {results / name / 'report.html'}")
 
 
 @app.command(epilog="Example: ndcl ui --results results --port 5000")
@@ -236,7 +238,9 @@ def _show_result(made: "Plan", result: "SweepResult") -> None:
     typer.echo(f"next: ndcl ui{where}")
 
 
-def _compare(folder: Path, records: "list[TrialRecord]", reference: str | None = None) -> None:
+def _compare(
+    folder: Path, records: "list[TrialRecord]", reference: str | None = None, *, figures: bool = False
+) -> None:
     from rich.console import Console
 
     from harness.report import to_console
@@ -244,7 +248,12 @@ def _compare(folder: Path, records: "list[TrialRecord]", reference: str | None =
 
     comparison = compare_sweep(folder, records, reference)
     Console().print(to_console(comparison))
-    write_report(folder, comparison, records)
+    details = write_report(folder, comparison, records)
+    if figures:
+        from harness.report_figures import FOLDER, write_figures
+
+        write_figures(folder / FOLDER, comparison, details)
+        typer.echo(f"figures: {folder / FOLDER}")
 
 
 def main() -> None:

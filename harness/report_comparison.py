@@ -72,6 +72,11 @@ def compare(
     )
 
 
+def oracle_line(comparison: Comparison) -> str:
+    """What must stand under a picture's title if the oracle was used."""
+    return "\n" + ORACLE_WARNING.replace("; ", ";\n") if comparison.oracle else ""
+
+
 def _reference(names: Sequence[str], asked: str | None) -> str | None:
     if asked is not None and asked not in names:
         raise UserError(f"reference: {unknown_name('algorithm', asked, names)}")

@@ -10,7 +10,7 @@ from harness.config import SweepConfig
 from harness.plan_studies import StudyPlan, studies_of
 from harness.records import TrialRecord
 from harness.report import FIGURE, to_markdown
-from harness.report_comparison import ORACLE_WARNING, Comparison, compare
+from harness.report_comparison import Comparison, compare, oracle_line
 from harness.report_cost import Occupied
 from harness.report_details import Details, details_of
 from harness.report_figure import draw_curves
@@ -54,8 +54,3 @@ def write_report(folder: Path, comparison: Comparison, records: Sequence[TrialRe
         title = f"Accuracy over the imbalance ratio{oracle_line(comparison)}"
         draw_curves(comparison.curves, title, [folder / f"{FIGURE}.{suffix}" for suffix in ("png", "pdf")])
     return details
-
-
-def oracle_line(comparison: Comparison) -> str:
-    """What must stand under a picture's title if the oracle was used."""
-    return "\n" + ORACLE_WARNING.replace("; ", ";\n") if comparison.oracle else ""

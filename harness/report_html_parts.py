@@ -70,7 +70,7 @@ def table(caption: str, header: Sequence[str], blocks: Iterable[Iterable[str]], 
     body = "".join(f"<tbody>{''.join(f'<tr>{row}</tr>' for row in block)}</tbody>" for block in blocks)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table class="{kind}">'
-        f"<caption>{escape(caption)}</caption><thead><tr>{''.join(header)}</tr></thead>{body}</table></div>"
+        f"<caption>{minus(escape(caption))}</caption><thead><tr>{''.join(header)}</tr></thead>{body}</table></div>"
     )
 
 

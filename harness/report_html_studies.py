@@ -10,10 +10,10 @@ from harness.report_cost import Cost, cost_of_all
 from harness.report_details import Details, StudyDetails
 from harness.report_html_charts import search_chart
 from harness.report_html_parts import Names, breakable, cell, head, legend, row_head, table, tabs
-from harness.report_layout import EMPTY, rounded
+from harness.report_layout import EMPTY
 from harness.report_tables import SettingTable
 
-NUM_SHADES = 8
+NUM_SHADES = 16
 
 
 def searches(names: Names, tables: Sequence[SettingTable], details: Details, algorithms: Sequence[str]) -> str:
@@ -59,7 +59,7 @@ def _importance_table(shown: SettingTable, studies: Sequence[StudyDetails], algo
     ordered = sorted(keys, key=lambda key: (-sum(shares.get(key, 0.0) for shares in by_target.values()), key))
     rows = [row_head(key) + "".join(_share(by_target.get(target), key) for target in shown.targets) for key in ordered]
     caption = f"{algorithm} on {shown.dataset}, {shown.setting}: importance in % by target domain"
-    return table(caption, [head("searched value"), *map(head, shown.targets)], [rows])
+    return table(caption, [head("searched value"), *map(head, shown.targets)], [rows], "shares")
 
 
 def _share(shares: Mapping[str, float] | None, key: str) -> str:
@@ -73,7 +73,8 @@ def confusions(names: Names, tables: Sequence[SettingTable], details: Details) -
     """The confusion matrix of each algorithm on each target domain, a tab for each setting."""
     panels = {}
     for shown in tables:
-        found = [s for s in details.of(shown.dataset, shown.setting) if s.confusion]
+        studies = [s for s in details.of(shown.dataset, shown.setting) if s.confusion]
+        found = sorted(studies, key=lambda study: shown.algorithms.index(study.key.algorithm))
         if found:
             panels[f"{shown.dataset}, {shown.setting}"] = "".join(
                 f'<h3>{escape(target)} unseen</h3><div class="matrices">'
@@ -89,7 +90,11 @@ def confusions(names: Names, tables: Sequence[SettingTable], details: Details) -
 
 def _matrix(algorithm: str, confusion: Confusion) -> str:
     mistake = confusion.largest_mistake
-    words = "no mistake" if mistake is None else f"class {mistake[0]} taken for {mistake[1]}: {rounded(mistake[2])} %"
+    words = (
+        "no mistake"
+        if mistake is None
+        else f"{mistake[0]} taken for {mistake[1]}: {100 * mistake[2]:.0f}\N{NO-BREAK SPACE}%"
+    )
     size = len(confusion.counts)
     return (
         f'<figure><svg class="matrix" viewBox="0 0 {size} {size}" role="img" shape-rendering="crispEdges" '
@@ -100,7 +105,7 @@ def _matrix(algorithm: str, confusion: Confusion) -> str:
 
 def _shades(confusion: Confusion) -> str:
     """The squares of each shade in one path, so that a hundred classes stay small."""
-    levels = np.ceil(confusion.shares * NUM_SHADES).astype(int)
+    levels = np.rint(confusion.shares * NUM_SHADES).astype(int)
     diagonal = np.eye(len(levels), dtype=bool)
     paths = []
     for kind, where in (("right", diagonal), ("wrong", ~diagonal)):

@@ -57,12 +57,15 @@ tbody tr:hover { background: var(--raised); }
 .error { color: var(--muted); font-size: 0.86em; display: inline-block; min-width: 3.4em; text-align: right; }
 .best .number, strong { font-weight: 700; }
 .second .number { text-decoration: underline; text-underline-offset: 3px; text-decoration-thickness: 1px; }
-.share { background: linear-gradient(to right, var(--bar) var(--part), transparent 0) no-repeat 0 50% / 100% 72%; }
+.share { background: linear-gradient(to right, var(--bar) var(--part), transparent 0) no-repeat 0 50%;
+  background-size: calc(100% - 3rem) 72%; }
+.shares { table-layout: fixed; }
+.shares th:first-child { width: 38%; }
 .small { display: block; color: var(--muted); font-size: 0.86em; }
 .higher { color: var(--good); font-weight: 600; }
 .lower { color: var(--bad); font-weight: 600; }
 .forest { table-layout: fixed; }
-.forest th:first-child { width: 9rem; }
+.forest th:first-child { width: 12rem; }
 .forest th.numbers { width: 11.5rem; }
 .forest th.verdict { width: 11rem; }
 .forest svg { display: block; width: 100%; height: 2.1rem; }
@@ -111,7 +114,9 @@ details { margin: 0.8rem 0; } summary { cursor: pointer; font-size: 0.92rem; }
   tbody th, .forest th:first-child { white-space: normal; }
   .error { display: block; min-width: 0; }
   .tabs > label { padding: 0.3rem 0.55rem; }
-  .forest th:first-child { width: 20%; } .forest th.numbers { width: 30%; } .forest th.verdict { width: 24%; }
+  .forest th:first-child { width: 23%; } .forest th.numbers { width: 24%; } .forest th.verdict { width: 21%; }
+  .shares th:first-child { width: 36%; } .share { background-size: calc(100% - 1.7rem) 72%; }
+  thead th:first-child { overflow-wrap: normal; }
   .forest td, .forest th { white-space: normal; }
 }
 @media print {

@@ -66,9 +66,8 @@ def written_sweep(folder: Path, *, oracle: bool = False) -> list[TrialRecord]:
     for record in records:
         Journal(folder).write(record)
     changes = {"search": SWEEP["search"] | {"objective": "oracle_accuracy"}} if oracle else {}
-    (folder / SWEEP_FILE).write_text(
-        yaml.safe_dump(SweepConfig.model_validate(SWEEP | changes).model_dump(mode="json"))
-    )
+    resolved = SweepConfig.model_validate(SWEEP | changes).model_dump(mode="json")
+    (folder / SWEEP_FILE).write_text(yaml.safe_dump(resolved, sort_keys=False))
     return records
 
 
@@ -90,7 +89,7 @@ def _trial(plan: StudyPlan, number: int, rng: np.random.Generator) -> TrialRecor
     luck = (
         -0.06 * abs(np.log(rate / 3e-3)) - 0.05 * (ratio is None) - 0.04 * abs(np.log(values.get("algorithm.alpha", 1)))
     )
-    pruned = number > 2 and luck < -0.12
+    pruned = number > 2 and luck < -0.06
     steps = (50,) if pruned else (50, 100, NUM_STEPS)
     base = _base(plan) + luck
     return _record(plan, "search", number, values, steps, base, rng, state="pruned" if pruned else "finished")
