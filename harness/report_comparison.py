@@ -39,6 +39,11 @@ class Comparison:
         """Whether labels of the target domain were used to select, so that no number is comparable with others."""
         return ORACLE in self.criteria
 
+    @property
+    def mark(self) -> str:
+        """What stands at the head of every title if the oracle was used; else nothing."""
+        return "ORACLE, " if self.oracle else ""
+
 
 def compare(
     records: Sequence[TrialRecord],

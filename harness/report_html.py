@@ -1,8 +1,9 @@
 """The report as one HTML page that needs nothing else: no network, no script, its style and pictures within it."""
 
+from collections.abc import Iterable
 from html import escape
 
-from harness.report import NOTHING, selection_lines
+from harness.report import NOTHING, marked, selection_lines
 from harness.report_comparison import ORACLE_WARNING, Comparison
 from harness.report_details import Details
 from harness.report_findings import finding
@@ -13,6 +14,7 @@ from harness.report_html_studies import confusions, costs, importances, missing,
 from harness.report_html_style import STYLE
 from harness.report_html_tables import setting_tables
 from harness.report_importance import FEWEST_TRIALS, METHOD
+from harness.report_layout import Grid
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Browsers are told to load nothing, whatever a name in the records may hold."""
@@ -69,18 +71,17 @@ def _sections(comparison: Comparison, details: Details) -> dict[str, tuple[str, 
     if not comparison.tables:
         return {}
     names, tables, algorithms = Names(), comparison.tables, _algorithms(comparison)
-    mark = "ORACLE, " if comparison.oracle else ""
     sections = {
-        f"setting-{position}": (f"{table.dataset}, {table.setting}", setting_tables(names, table, mark))
+        f"setting-{position}": (f"{table.dataset}, {table.setting}", setting_tables(names, table, comparison))
         for position, table in enumerate(tables)
     }
     sections["ratio"] = ("Accuracy over the imbalance ratio", _ratios(comparison, algorithms))
     sections["search"] = ("Course of the searches", _searches(names, comparison, details, algorithms))
     sections["importance"] = ("Importance of the searched values", _importances(names, comparison, details))
     sections["confusion"] = ("Confusions", _confusions(names, comparison, details))
-    sections["fronts"] = ("Pareto fronts", "".join(map(grid_table, map(front_grid, comparison.fronts))))
+    sections["fronts"] = ("Pareto fronts", _grids(comparison, map(front_grid, comparison.fronts)))
     sections["cost"] = ("Cost", costs(tables, details) + notes([_COST_NOTE]))
-    return {key: (f"{mark}{title}", content) for key, (title, content) in sections.items() if content}
+    return {key: (f"{comparison.mark}{title}", content) for key, (title, content) in sections.items() if content}
 
 
 def _ratios(comparison: Comparison, algorithms: list[str]) -> str:
@@ -90,12 +91,16 @@ def _ratios(comparison: Comparison, algorithms: list[str]) -> str:
         ratio_chart(curve, metric, algorithms)
         for curve in comparison.curves for metric in curve.metrics if metric.cells
     ]  # fmt: skip
-    grids = "".join(grid_table(curve_grid(curve)) for curve in comparison.curves)
+    grids = _grids(comparison, map(curve_grid, comparison.curves))
     return (
         paragraph("Means over target domains in %; bars are standard errors over seeds.")
         + legend(algorithms)
         + f'<div class="charts">{"".join(charts)}</div>{folded("The numbers", grids)}'
     )
+
+
+def _grids(comparison: Comparison, grids: Iterable[Grid]) -> str:
+    return "".join(map(grid_table, marked([*grids], comparison)))
 
 
 def _searches(names: Names, comparison: Comparison, details: Details, algorithms: list[str]) -> str:
@@ -109,7 +114,7 @@ def _searches(names: Names, comparison: Comparison, details: Details, algorithms
 
 
 def _importances(names: Names, comparison: Comparison, details: Details) -> str:
-    shown = importances(names, comparison.tables, details)
+    shown = importances(names, comparison, details)
     about = (
         "How much of what tells the best trials of a study from the others lies in each searched value, by "
         f"{METHOD}, on finished trials; a study needs {FEWEST_TRIALS} of them. From a few dozen trials on it can be "

@@ -5,6 +5,7 @@ from html import escape
 
 import numpy as np
 
+from harness.report_comparison import Comparison
 from harness.report_confusion import Confusion
 from harness.report_cost import Cost, cost_of_all
 from harness.report_details import Details, StudyDetails
@@ -40,25 +41,25 @@ def _charts(
     return charts
 
 
-def importances(names: Names, tables: Sequence[SettingTable], details: Details) -> str:
+def importances(names: Names, comparison: Comparison, details: Details) -> str:
     """The share of each searched value by target domain: a tab for each setting, a table for each algorithm."""
     panels = {}
-    for shown in tables:
+    for shown in comparison.tables:
         studies = details.of(shown.dataset, shown.setting)
-        found = [_importance_table(shown, studies, algorithm) for algorithm in shown.algorithms]
+        found = [_importance_table(shown, studies, algorithm, comparison.mark) for algorithm in shown.algorithms]
         if any(found):
             panels[f"{shown.dataset}, {shown.setting}"] = "".join(found)
     return tabs(names, "setting", panels) if panels else ""
 
 
-def _importance_table(shown: SettingTable, studies: Sequence[StudyDetails], algorithm: str) -> str:
+def _importance_table(shown: SettingTable, studies: Sequence[StudyDetails], algorithm: str, mark: str) -> str:
     by_target = {s.key.target: s.importance for s in studies if s.key.algorithm == algorithm and s.importance}
     if not by_target:
         return ""
     keys = {key for shares in by_target.values() for key in shares}
     ordered = sorted(keys, key=lambda key: (-sum(shares.get(key, 0.0) for shares in by_target.values()), key))
     rows = [row_head(key) + "".join(_share(by_target.get(target), key) for target in shown.targets) for key in ordered]
-    caption = f"{algorithm} on {shown.dataset}, {shown.setting}: importance in % by target domain"
+    caption = f"{mark}{algorithm} on {shown.dataset}, {shown.setting}: importance in % by target domain"
     return table(caption, [head("searched value"), *map(head, shown.targets)], [rows], "shares")
 
 

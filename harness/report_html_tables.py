@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from html import escape
 
 from harness.paired_statistics import PairedResult
+from harness.report import marked
+from harness.report_comparison import Comparison
 from harness.report_contrast_grids import contrast_grid, matrix_grid, probability
 from harness.report_contrasts import Contrast
 from harness.report_html_parts import (
@@ -25,18 +27,18 @@ from harness.report_layout import accuracy_grid, highest, second_highest, signed
 from harness.report_tables import Section, SettingTable
 
 
-def setting_tables(names: Names, shown: SettingTable, mark: str) -> str:
-    """All metrics of one setting as tabs; `mark` stands at the head of every caption."""
-    panels = {part.metric: _metric(shown, part, mark) for part in shown.sections if part.cells}
+def setting_tables(names: Names, shown: SettingTable, comparison: Comparison) -> str:
+    """All metrics of one setting of the comparison as tabs, then what must be known to read them."""
+    panels = {part.metric: _metric(shown, part, comparison.mark) for part in shown.sections if part.cells}
     warnings = warning_notes(shown)
-    every_two, grids = matrix_grid(shown), (accuracy_grid(shown), contrast_grid(shown))
+    grids = (accuracy_grid(shown), contrast_grid(shown))
     reading = [note for grid in grids if grid is not None for note in grid.notes if note not in warnings]
     return "".join((
         tabs(names, "metric", panels) if panels else paragraph("No value yet."),
         notes(warnings),
         folded("How to read this", notes([_UNDERLINED, *reading])),
         folded("Budgets", notes(_budgets(shown))),
-        folded("Every two algorithms", grid_table(every_two) if every_two else ""),
+        folded("Every two algorithms", "".join(map(grid_table, marked([matrix_grid(shown)], comparison)))),
     ))  # fmt: skip
 
 
