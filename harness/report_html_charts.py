@@ -55,7 +55,7 @@ def search_chart(
         if line
     )
     spoken = "; ".join(f"{name} {line[-1][1]:.1f} %" for name, line in lines.items() if line)
-    ticks = [value for value in nice_ticks(0.0, max(ends)) if value == int(value)]
+    ticks = [value for value in nice_ticks(0.0, max(ends)) if over_time or value == int(value)]
     return _figure(title, f"best so far over {unit}: {spoken}", _frame(axes, ticks, unit) + drawn)
 
 
