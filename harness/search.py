@@ -142,7 +142,7 @@ class StudySearch:
     def _close(self, found: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
         """Tell an end, and before it the reports that a kill has cut off."""
         trial = optuna.Trial(self.study, found._trial_id)
-        for evaluation in self._reports(record):
+        for evaluation in _reports(self.plan, record):
             if evaluation["step"] not in found.intermediate_values:
                 trial.report(_reported(evaluation, self.plan), evaluation["step"])
         self._tell(found.number, record)
@@ -165,15 +165,19 @@ def frozen_trial(plan: "StudyPlan", record: TrialRecord) -> optuna.trial.FrozenT
     fixed = optuna.trial.FixedTrial(record.values)
     suggest(fixed, plan.space, plan.fixed)
     state = _STATES.get(record.state, TrialState.RUNNING)
-    reports = record.evaluations if len(plan.objectives) == 1 else ()
     return optuna.trial.create_trial(
         state=state,
         values=best_values(record, plan) if state == TrialState.COMPLETE else None,
         params=fixed.params,
         distributions=fixed.distributions,
         user_attrs={NAME: record.name},
-        intermediate_values={e["step"]: _reported(e, plan) for e in reports},
+        intermediate_values={e["step"]: _reported(e, plan) for e in _reports(plan, record)},
     )
+
+
+def _reports(plan: "StudyPlan", record: TrialRecord) -> tuple[dict[str, Any], ...]:
+    """What Optuna is told of a trial on its way: it takes reports for one objective only."""
+    return record.evaluations if len(plan.objectives) == 1 else ()
 
 
 def study_in_memory(plan: "StudyPlan", records: Iterable[TrialRecord]) -> optuna.Study:
