@@ -37,13 +37,9 @@ OBJECTIVES = (
     "oracle_accuracy",
 )
 """What can be maximised, beside MARKER."""
-<<<<<<< HEAD
 STORE_FILE, CONFIG = "mlflow.db", "config.yaml"
-=======
-CONFIG = "config.yaml"
 FIGURES, DRAWN = "optuna", "ndcl.figures_of_trials"
 """Folder of a study's figures among the artifacts of its run, and the tag that tells of how many trials they are."""
->>>>>>> 76a8005 (Optuna's figures of each study among the artifacts of its MLflow run)
 MAX_PARAMS, MAX_METRICS, MAX_PARAM_LENGTH = 100, 1000, 6000
 """Limits of one `log_batch`, set by MLflow."""
 SECONDS_BETWEEN_WRITES = 2
