@@ -168,9 +168,12 @@ def report(
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="ALGORITHM", help="What all others are compared with.")
     ] = None,
+    figures: Annotated[bool, typer.Option("--figures", help="Also draw PDF and PNG figures for a paper.")] = False,
 ) -> None:
-    """Show the comparison of a sweep that has run or is running, and write it to its report.md and report.json."""
-    _compare(*recorded_sweep(name, results), reference)
+    """Show the comparison of a sweep that has run or is running; write report.html, .md, .tex and .json beside it."""
+    folder, records = recorded_sweep(name, results)
+    _compare(folder, records, reference, figures=figures)
+    typer.echo(f"page: {folder / 'report.html'}")
 
 
 @app.command(epilog="Example: ndcl ui --results results --port 5000")
@@ -227,7 +230,9 @@ def _show_result(made: "Plan", result: "SweepResult") -> None:
     typer.echo(f"next: ndcl ui{where}")
 
 
-def _compare(folder: Path, records: "list[TrialRecord]", reference: str | None = None) -> None:
+def _compare(
+    folder: Path, records: "list[TrialRecord]", reference: str | None = None, *, figures: bool = False
+) -> None:
     from rich.console import Console
 
     from harness.report import to_console
@@ -235,7 +240,12 @@ def _compare(folder: Path, records: "list[TrialRecord]", reference: str | None =
 
     comparison = compare_sweep(folder, records, reference)
     Console().print(to_console(comparison))
-    write_report(folder, comparison)
+    details = write_report(folder, comparison, records)
+    if figures:
+        from harness.report_figures import FOLDER, write_figures
+
+        write_figures(folder / FOLDER, comparison, details)
+        typer.echo(f"figures: {folder / FOLDER}")
 
 
 def main() -> None:

@@ -68,6 +68,7 @@ class Conductor:
                     "legs": _legs(due.study, record),
                     "resume_from": record.checkpoint,
                     "take_over": bool(record.schedule),
+                    "confusion": record.stage == "final",
                     "num_threads": max(1, int(self.plan.cpus_per_trial)),
                 }
             self._tell(record)

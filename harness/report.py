@@ -27,8 +27,8 @@ def to_console(comparison: Comparison) -> RenderableType:
     grids = [grid for table in comparison.tables for grid in (accuracy_grid(table), contrast_grid(table))]
     if not grids:
         return Text(NOTHING)
-    parts: list[RenderableType] = [Text(f"{line}\n") for line in _selection(comparison)]
-    for grid in _marked([*grids, *map(curve_grid, comparison.curves)], comparison):
+    parts: list[RenderableType] = [Text(f"{line}\n") for line in selection_lines(comparison)]
+    for grid in marked([*grids, *map(curve_grid, comparison.curves)], comparison):
         parts += [_console_table(grid), *(Text(note, style="dim") for note in grid.notes), Text()]
     return Group(*parts, Text(FRONTS)) if comparison.fronts else Group(*parts[:-1])
 
@@ -39,15 +39,15 @@ def to_markdown(comparison: Comparison) -> str:
     grids = [grid for table in tables for grid in (accuracy_grid(table), contrast_grid(table), matrix_grid(table))]
     if not grids:
         return f"{NOTHING}\n"
-    parts = [f"{line}\n" for line in _selection(comparison)]
-    parts += [_markdown_table(grid) for grid in _marked([*grids, *map(curve_grid, curves)], comparison)]
+    parts = [f"{line}\n" for line in selection_lines(comparison)]
+    parts += [_markdown_table(grid) for grid in marked([*grids, *map(curve_grid, curves)], comparison)]
     if curves:
         parts.append(f"![accuracy over the imbalance ratio]({FIGURE}.png)\n")
-    parts += [_markdown_table(grid) for grid in _marked([*map(front_grid, comparison.fronts)], comparison)]
+    parts += [_markdown_table(grid) for grid in marked([*map(front_grid, comparison.fronts)], comparison)]
     return "\n".join(parts)
 
 
-def _selection(comparison: Comparison) -> list[str]:
+def selection_lines(comparison: Comparison) -> list[str]:
     """How checkpoints and trials were selected, unless it is the usual way."""
     if comparison.criteria == (DEFAULT_OBJECTIVE,):
         return []
@@ -55,12 +55,14 @@ def _selection(comparison: Comparison) -> list[str]:
     return [f"Checkpoints and trials are selected by {several}{' and '.join(comparison.criteria)}."]
 
 
-def _marked(grids: Sequence[Grid | None], comparison: Comparison) -> list[Grid]:
+def marked(grids: Sequence[Grid | None], comparison: Comparison) -> list[Grid]:
     """Those that exist, each marked in its title and its notes if the oracle was used."""
     found = [grid for grid in grids if grid is not None]
     if not comparison.oracle:
         return found
-    return [replace(grid, title=f"ORACLE, {grid.title}", notes=(ORACLE_WARNING, *grid.notes)) for grid in found]
+    return [
+        replace(grid, title=f"{comparison.mark}{grid.title}", notes=(ORACLE_WARNING, *grid.notes)) for grid in found
+    ]
 
 
 def _console_table(grid: Grid) -> Table:

@@ -39,6 +39,11 @@ class Comparison:
         """Whether labels of the target domain were used to select, so that no number is comparable with others."""
         return ORACLE in self.criteria
 
+    @property
+    def mark(self) -> str:
+        """What stands at the head of every title if the oracle was used; else nothing."""
+        return "ORACLE, " if self.oracle else ""
+
 
 def compare(
     records: Sequence[TrialRecord],
@@ -70,6 +75,11 @@ def compare(
         reference=reference,
         criteria=tuple(_unique(name for record in searched for name in criteria(record))),
     )
+
+
+def oracle_line(comparison: Comparison) -> str:
+    """What must stand under a picture's title if the oracle was used."""
+    return "\n" + ORACLE_WARNING.replace("; ", ";\n") if comparison.oracle else ""
 
 
 def _reference(names: Sequence[str], asked: str | None) -> str | None:

@@ -40,6 +40,11 @@ def matrix_grid(table: SettingTable) -> Grid | None:
     )
 
 
+def probability(p: float) -> str:
+    """`0.013`, or `<0.001`."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _results(contrasts: Sequence[Contrast]) -> list[PairedResult]:
     return [contrast.result for contrast in contrasts if contrast.result is not None]
 
@@ -57,7 +62,7 @@ def _contrast_rows(section: Section, over_domains: bool) -> tuple[Row, ...]:
             cells += [EMPTY] * (num_intervals + 2) + [NO_RESULT]
         else:
             cells += map(_interval, (result.interval, result.interval_over_targets)[:num_intervals])
-            cells += [str(result.num_pairs), _probability(result.p_corrected), result.verdict]
+            cells += [str(result.num_pairs), probability(result.p_corrected), result.verdict]
         different = result is not None and result.verdict in SHOWN_DIFFERENT
         rows.append((contrast.algorithm, cells, [False] * (len(cells) - 1) + [different]))
     return label_rows(section.metric, rows)
@@ -91,10 +96,6 @@ def _depends_on_targets(contrast: Contrast) -> bool:
 
 def _interval(interval: Interval | None) -> str:
     return EMPTY if interval is None else f"{signed(interval[0])} to {signed(interval[1])}"
-
-
-def _probability(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _matrix_rows(table: SettingTable, section: Section) -> tuple[Row, ...]:

@@ -6,26 +6,16 @@ from typing import TYPE_CHECKING
 
 from harness.report_cells import Cell
 from harness.report_curves import Curve, CurveMetric
+from harness.report_figure_parts import MARKERS, MUTED, RULE, add_legend, colour, line_style, new_figure, plain, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-MARKERS = "osD^vPX*"
-"""With the colours (Okabe and Ito 2008), so that lines are told apart by colour-blind readers and in print too."""
-INK, MUTED = "#222222", "#666666"
 
 
 def draw_curves(curves: Sequence[Curve], title: str, paths: Sequence[Path]) -> None:
     """Write the picture to each of `paths`, in the format that its suffix names."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # never pyplot: no window, no global state
-    from matplotlib.figure import Figure
-
     num_columns = max(len(_drawn(curve)) for curve in curves)
-    figure = Figure(figsize=(0.6 + 3.5 * num_columns, 0.9 + 3.1 * len(curves)), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11, fontweight="bold", color=INK)
+    figure = new_figure(0.6 + 3.5 * num_columns, 0.9 + 3.1 * len(curves), title)
     panels = figure.subplots(len(curves), num_columns, squeeze=False)
     names = list(dict.fromkeys(name for curve in curves for name in curve.algorithms))
     for row, curve in zip(panels, curves, strict=True):
@@ -34,9 +24,8 @@ def draw_curves(curves: Sequence[Curve], title: str, paths: Sequence[Path]) -> N
             _draw_panel(panel, curve, metric, names)
         for panel in row[len(_drawn(curve)) :]:
             panel.set_axis_off()
-    _add_legend(figure, panels.flat[0])
-    for path in paths:
-        figure.savefig(path, dpi=160, metadata={"Title": title})
+    add_legend(figure, panels.flat[0], "mean over target domains ± standard error over seeds")
+    write(figure, title, paths)
 
 
 def _drawn(curve: Curve) -> list[CurveMetric]:
@@ -48,12 +37,9 @@ def _draw_panel(panel: "Axes", curve: Curve, metric: CurveMetric, names: Sequenc
         shift = 1 + 0.02 * (position - (len(names) - 1) / 2)  # so that error bars don't cover each other
         points = [(r * shift, metric.cells[name, s]) for s, r in curve.ratios.items() if (name, s) in metric.cells]
         _draw_line(panel, points, position, name)
-    panel.set_title(f"{curve.dataset}, {curve.kind}: {metric.metric}", loc="left", fontsize=10, color=INK)
+    plain(panel, f"{curve.dataset}, {curve.kind}: {metric.metric}")
     _scale(panel, sorted(set(curve.ratios.values())))
-    panel.grid(axis="y", color="#00000018", linewidth=0.7)
-    panel.set_axisbelow(True)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
+    panel.grid(axis="y", color=RULE, linewidth=0.7)
 
 
 def _draw_line(panel: "Axes", points: Sequence[tuple[float, Cell]], position: int, name: str) -> None:
@@ -61,8 +47,8 @@ def _draw_line(panel: "Axes", points: Sequence[tuple[float, Cell]], position: in
         [place for place, _ in points],
         [100 * cell.mean for _, cell in points],
         yerr=[100 * (cell.error or 0.0) for _, cell in points],
-        color=COLOURS[position % len(COLOURS)], marker=MARKERS[position % len(MARKERS)],
-        linestyle="-" if position < len(COLOURS) else "--",
+        color=colour(position), marker=MARKERS[position % len(MARKERS)],
+        linestyle=line_style(position),
         markersize=5, linewidth=1.4, capsize=2.5, elinewidth=1.0, label=name,
     )  # fmt: skip
 
@@ -72,14 +58,4 @@ def _scale(panel: "Axes", ratios: Sequence[float]) -> None:
     panel.set_xscale("log")
     panel.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios], fontsize=8)
     panel.set_xticks([], minor=True)
-    panel.tick_params(axis="y", labelsize=8)
     panel.set_xlabel("imbalance ratio", fontsize=8, color=MUTED)
-
-
-def _add_legend(figure: "Figure", panel: "Axes") -> None:
-    """One for all panels, below them; it says what the bars are."""
-    handles, names = panel.get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=8,
-        title="mean over target domains ± standard error over seeds", title_fontsize=8,
-    )  # fmt: skip

@@ -10,9 +10,13 @@ from harness.config import SweepConfig
 from harness.plan_studies import StudyPlan, studies_of
 from harness.records import TrialRecord
 from harness.report import FIGURE, to_markdown
-from harness.report_comparison import ORACLE_WARNING, Comparison, compare
+from harness.report_comparison import Comparison, compare, oracle_line
+from harness.report_cost import Occupied
+from harness.report_details import Details, details_of
 from harness.report_figure import draw_curves
+from harness.report_html import to_html
 from harness.report_json import to_json
+from harness.report_latex import to_latex
 from harness.sweep_folder import SWEEP_FILE
 
 
@@ -25,20 +29,33 @@ def compare_sweep(folder: Path, records: Sequence[TrialRecord], reference: str |
 
 def planned_studies(folder: Path) -> tuple[StudyPlan, ...]:
     """The studies of the sweep in `folder` in the order of its YAML, or none if that can't be known."""
+    return _planned(folder)[0]
+
+
+def _planned(folder: Path) -> tuple[tuple[StudyPlan, ...], Occupied | None]:
+    """The studies of the sweep in `folder` in its YAML's order, and what a training occupies, as far as is known."""
     path = folder / SWEEP_FILE
     if not path.exists():
-        return ()
+        return (), None
     try:
-        return studies_of(SweepConfig.model_validate(yaml.safe_load(path.read_text())))
+        config = SweepConfig.model_validate(yaml.safe_load(path.read_text()))
+        resources = config.resources
+        return studies_of(config), Occupied(cpus=resources.cpus_per_trial, gpus=resources.gpus_per_trial)
     except ValueError:  # written by an earlier version, with other keys
-        return ()
+        return (), None
 
 
-def write_report(folder: Path, comparison: Comparison) -> None:
-    """Write report.md, report.json and, where there are several imbalance ratios, the picture of their curves."""
+def write_report(folder: Path, comparison: Comparison, records: Sequence[TrialRecord]) -> Details:
+    """Write the comparison of `records` in every form, and what else these tell, which is returned.
+
+    report.md, report.json, report.html, report.tex, and the picture of the curves where there are several ratios.
+    """
+    details = details_of(records, *_planned(folder))
     (folder / "report.md").write_text(to_markdown(comparison))
-    (folder / "report.json").write_text(json.dumps(to_json(comparison), allow_nan=False))
+    (folder / "report.json").write_text(json.dumps(to_json(comparison, details), allow_nan=False))
+    (folder / "report.html").write_text(to_html(folder.name, comparison, details))
+    (folder / "report.tex").write_text(to_latex(comparison))
     if comparison.curves:
-        warning = "\n" + ORACLE_WARNING.replace("; ", ";\n") if comparison.oracle else ""
-        paths = [folder / f"{FIGURE}.{suffix}" for suffix in ("png", "pdf")]
-        draw_curves(comparison.curves, f"Accuracy over the imbalance ratio{warning}", paths)
+        title = f"Accuracy over the imbalance ratio{oracle_line(comparison)}"
+        draw_curves(comparison.curves, title, [folder / f"{FIGURE}.{suffix}" for suffix in ("png", "pdf")])
+    return details

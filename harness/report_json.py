@@ -7,14 +7,17 @@ from typing import Any, TypeVar
 from harness.report_cells import Cell, Pair
 from harness.report_comparison import ORACLE_WARNING, Comparison
 from harness.report_contrasts import Contrast
+from harness.report_cost import Cost
 from harness.report_curves import Curve, CurveMetric
+from harness.report_details import Details, StudyDetails
+from harness.report_findings import finding
 from harness.report_fronts import Front
 from harness.report_tables import Section, SettingTable
 
 T = TypeVar("T")
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
+def to_json(comparison: Comparison, details: Details) -> dict[str, Any]:
     """What report.json holds; accuracies and differences are fractions. docs/report.md describes it."""
     return {
         "reference": comparison.reference,
@@ -24,6 +27,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "tables": [_table(table) for table in comparison.tables],
         "curves": [_curve(curve) for curve in comparison.curves],
         "pareto_fronts": [_front(front) for front in comparison.fronts],
+        "studies": [_study(study) for study in details.studies],
+        "cost": _cost(details.cost),
     }
 
 
@@ -37,6 +42,7 @@ def _table(table: SettingTable) -> dict[str, Any]:
         "budgets": _nested({pair: asdict(budget) for pair, budget in table.budgets.items()}),
         "failed": _nested(table.failed),
         "warm_started": [list(pair) for pair in table.warm_started],
+        "finding": finding(table),
         "metrics": {section.metric: _section(section) for section in table.sections},
     }
 
@@ -86,6 +92,22 @@ def _curve_metric(metric: CurveMetric) -> dict[str, Any]:
 
 def _front(front: Front) -> dict[str, Any]:
     return {**asdict(front), "study": asdict(front.study)}
+
+
+def _study(study: StudyDetails) -> dict[str, Any]:
+    return {
+        **asdict(study.key),
+        "search": [asdict(point) for point in study.search],
+        "importance": None if study.importance is None else dict(study.importance),
+        "cost": _cost(study.cost),
+        "confusion": None if study.confusion is None else asdict(study.confusion),
+        "missing": study.missing,
+        "failures": list(study.failures),
+    }
+
+
+def _cost(cost: Cost) -> dict[str, Any]:
+    return {**asdict(cost), "pruned_share": cost.pruned_share}
 
 
 def _nested(values: Mapping[Pair, T]) -> dict[str, dict[str, T]]:

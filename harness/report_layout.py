@@ -45,8 +45,24 @@ def accuracy_grid(table: SettingTable) -> Grid:
         title=f"{table.dataset}, {table.setting}: accuracy on the unseen domain in %",
         header=("metric", "algorithm", *table.targets, "mean"),
         blocks=tuple(map(tuple, blocks)),
-        notes=tuple(_accuracy_notes(table)),
+        notes=(*_legend_notes(table), *warning_notes(table)),
     )
+
+
+def warning_notes(table: SettingTable) -> list[str]:
+    """What is not as it should be: previews, means over fewer domains, failures, unequal budgets, warm starts."""
+    lines = []
+    if table.provisional:
+        lines.append("* rests on one search trial, the one that was selected; no final run has finished.")
+    lines += [
+        f"{section.metric}: the mean is over {', '.join(section.mean_over)} only, where every algorithm has a value."
+        for section in table.sections
+        if section.mean_over and len(section.mean_over) < len(table.targets)
+    ]
+    failed = [f"{number} of {algorithm} on {target}" for (algorithm, target), number in table.failed.items() if number]
+    if failed:
+        lines.append(f"Failed trials, which are not counted: {', '.join(failed)}.")
+    return lines + _budget_notes(table) + _warm_start_notes(table)
 
 
 def label_rows(metric: str, rows: Sequence[tuple[str, Sequence[str], Sequence[bool]]]) -> tuple[Row, ...]:
@@ -63,6 +79,14 @@ def highest(column: Sequence[Cell | None]) -> list[bool]:
     present = [cell for cell in column if cell is not None]
     best = rounded(max(cell.mean for cell in present)) if len(present) > 1 else None  # none without a contest
     return [mean is not None and mean == best for mean in means]
+
+
+def second_highest(column: Sequence[Cell | None]) -> list[bool]:
+    """Which cells hold the highest value as it is printed but for the highest; of fewer than three, none."""
+    means = [None if cell is None else rounded(cell.mean) for cell in column]
+    below = [cell for cell, best in zip(column, highest(column), strict=True) if cell is not None and not best]
+    second = rounded(max(cell.mean for cell in below)) if len(below) > 1 else None
+    return [mean is not None and mean == second for mean in means]
 
 
 def percent(cell: Cell | None) -> str:
@@ -113,21 +137,11 @@ def _seed_rows(table: SettingTable) -> tuple[Row, ...]:
     return label_rows("seeds", rows)
 
 
-def _accuracy_notes(table: SettingTable) -> list[str]:
+def _legend_notes(table: SettingTable) -> list[str]:
     lines = ["± is the standard error over seeds; the highest value of a column is bold."]
     if any(section.contrasts for section in table.sections):
         lines.append("Differences are in percentage points; their error is that of the differences at equal seed.")
-    if table.provisional:
-        lines.append("* rests on one search trial, the one that was selected; no final run has finished.")
-    lines += [
-        f"{section.metric}: the mean is over {', '.join(section.mean_over)} only, where every algorithm has a value."
-        for section in table.sections
-        if section.mean_over and len(section.mean_over) < len(table.targets)
-    ]
-    failed = [f"{number} of {algorithm} on {target}" for (algorithm, target), number in table.failed.items() if number]
-    if failed:
-        lines.append(f"Failed trials, which are not counted: {', '.join(failed)}.")
-    return lines + _budget_notes(table) + _warm_start_notes(table)
+    return lines
 
 
 def _warm_start_notes(table: SettingTable) -> list[str]:

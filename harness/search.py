@@ -142,7 +142,7 @@ class StudySearch:
     def _close(self, found: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
         """Tell an end, and before it the reports that a kill has cut off."""
         trial = optuna.Trial(self.study, found._trial_id)
-        for evaluation in self._reports(record):
+        for evaluation in _reports(self.plan, record):
             if evaluation["step"] not in found.intermediate_values:
                 trial.report(_reported(evaluation, self.plan), evaluation["step"])
         self._tell(found.number, record)
@@ -154,24 +154,38 @@ class StudySearch:
 
     def _add(self, record: TrialRecord) -> None:
         """Enter a record that the storage has lost."""
-        fixed = optuna.trial.FixedTrial(record.values)
-        suggest(fixed, self.plan.space, self.plan.fixed)
-        state = _STATES.get(record.state, TrialState.RUNNING)
-        trial = optuna.trial.create_trial(
-            state=state,
-            values=best_values(record, self.plan) if state == TrialState.COMPLETE else None,
-            params=fixed.params,
-            distributions=fixed.distributions,
-            user_attrs={NAME: record.name},
-            intermediate_values={e["step"]: _reported(e, self.plan) for e in self._reports(record)},
-        )
-        self.study.add_trial(trial)
-
-    def _reports(self, record: TrialRecord) -> tuple[dict[str, Any], ...]:
-        return record.evaluations if len(self.plan.objectives) == 1 else ()
+        self.study.add_trial(frozen_trial(self.plan, record))
 
 
 _STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+def frozen_trial(plan: "StudyPlan", record: TrialRecord) -> optuna.trial.FrozenTrial:
+    """Optuna's form of a search record, which may have ended or not."""
+    fixed = optuna.trial.FixedTrial(record.values)
+    suggest(fixed, plan.space, plan.fixed)
+    state = _STATES.get(record.state, TrialState.RUNNING)
+    return optuna.trial.create_trial(
+        state=state,
+        values=best_values(record, plan) if state == TrialState.COMPLETE else None,
+        params=fixed.params,
+        distributions=fixed.distributions,
+        user_attrs={NAME: record.name},
+        intermediate_values={e["step"]: _reported(e, plan) for e in _reports(plan, record)},
+    )
+
+
+def _reports(plan: "StudyPlan", record: TrialRecord) -> tuple[dict[str, Any], ...]:
+    """What Optuna is told of a trial on its way: it takes reports for one objective only."""
+    return record.evaluations if len(plan.objectives) == 1 else ()
+
+
+def study_in_memory(plan: "StudyPlan", records: Iterable[TrialRecord]) -> optuna.Study:
+    """A study of these search records, without any storage, for what Optuna can tell of it."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=["maximize"] * len(plan.objectives))
+    study.add_trials([frozen_trial(plan, record) for record in records])
+    return study
 
 
 def _reported(evaluation: dict[str, Any], plan: "StudyPlan") -> float:

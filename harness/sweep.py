@@ -13,6 +13,7 @@ from harness.plan import Plan
 from harness.progress import Progress
 from harness.records import ENDED, TrialRecord
 from harness.selection import select
+from harness.study_figures import StudyFigures
 from harness.study_state import StudyState, study_state
 from harness.sweep_folder import locked, prepare, storage_problem, sweep_id, writable
 from harness.tracking import Tracker
@@ -180,9 +181,18 @@ class _Sweep:
             for state in states:
                 if state.key == record.study:
                     self.tracker.push(state)
+                    self._draw(state)
+
+    def _draw(self, state: StudyState) -> None:
+        """Have the figures of a study that is done drawn and logged, in the tracker's own thread."""
+        if state.stage == "done":
+            plan = next(study for study in self.plan.studies if study.key == state.key)
+            self.tracker.push(StudyFigures(plan=plan, records=self.conductor.agenda.search_records(plan)))
 
     def _track_all(self, is_running: bool) -> None:
         self.tracker.is_running = is_running
         items: list[TrialRecord | StudyState] = [*self.records(), *self.states()]
         for item in items:
             self.tracker.push(item)
+        for state in self.states():
+            self._draw(state)

@@ -25,7 +25,7 @@ from harness.scratch import scratch_folder
 from ndcl.config import TrainConfig
 from ndcl.cross_validation import CrossValidation
 from ndcl.data.problem import Problem, build_problem
-from ndcl.evaluation import Evaluation
+from ndcl.evaluation import Evaluation, with_confusion
 from ndcl.training import Training, build_training
 
 EVALUATION, FAILURE = "evaluation", "failure"
@@ -50,7 +50,8 @@ def run_trial(config: dict[str, Any]) -> None:
                 # It may be unknown to the driver if that was killed at the wrong moment.
                 tune.report({EVALUATION: (folder / EVALUATION_FILE).read_text()})
             for training, evaluation in _trained(legs, folder, config["take_over"]):
-                report(training, to_json(evaluation.to_dict()))
+                values = with_confusion(evaluation) if config["confusion"] else evaluation.to_dict()
+                report(training, to_json(values))
     except Exception as error:
         tune.report({FAILURE: one_line(error)})
 

@@ -1,7 +1,7 @@
 """Accuracies of a network's predictions: named values, never NaN (None where a group is empty)."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ndcl.diagnostics import Diagnostics
 
 SHOT_GROUPS = ("many", "median", "few", "zero")
+MOST_CONFUSED = 100
+"""With more classes a confusion matrix is too large to be kept."""
+Confusion = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,8 @@ class Accuracies:
     per_class: tuple[float | None, ...]
     """Class id order; None for a class without images."""
     num_images: int
+    confusion: Confusion | None = field(default=None, compare=False, repr=False)
+    """Images of each class (rows) that were taken for each (columns); None with more than MOST_CONFUSED classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,12 @@ class Evaluation:
         }
 
 
+def with_confusion(evaluation: Evaluation) -> dict[str, Any]:
+    """Its JSON form with the `target_confusion`: [K][K] of the target's test images, or None with too many classes."""
+    confusion = evaluation.target.confusion
+    return evaluation.to_dict() | {"target_confusion": confusion and [list(row) for row in confusion]}
+
+
 def mean_or_none(values: Sequence[float | None]) -> float | None:
     """The mean, or None if a value is missing or there is none."""
     present = [value for value in values if value is not None]
@@ -85,8 +96,9 @@ def mean_or_none(values: Sequence[float | None]) -> float | None:
 def mean_accuracies(parts: Sequence[Accuracies]) -> Accuracies:
     """Field by field the mean of those that have a value; `num_images` is the sum."""
     names = ("overall", "balanced", "worst_class", *SHOT_GROUPS)
+    means: dict[str, Any] = {name: _mean_of_present(getattr(part, name) for part in parts) for name in names}
     return Accuracies(
-        **{name: _mean_of_present(getattr(part, name) for part in parts) for name in names},
+        **means,
         per_class=tuple(map(_mean_of_present, zip(*(part.per_class for part in parts), strict=True))),
         num_images=sum(part.num_images for part in parts),
     )
@@ -122,7 +134,8 @@ CRITERIA: dict[str, Callable[[Evaluation], float | None]] = {
 
 
 def _plain(part: Accuracies) -> dict[str, Any]:
-    return {**vars(part), "per_class": list(part.per_class)}
+    values = {name: value for name, value in vars(part).items() if name != "confusion"}
+    return values | {"per_class": list(part.per_class)}
 
 
 def accuracies(labels: NDArray[np.int64], predictions: NDArray[np.int64], groups: NDArray[np.int64]) -> Accuracies:
@@ -142,8 +155,14 @@ def accuracies(labels: NDArray[np.int64], predictions: NDArray[np.int64], groups
         worst_class=float(per_class[seen].min()) if seen.any() else None,
         per_class=tuple(float(a) if s else None for a, s in zip(per_class, seen, strict=True)),
         num_images=len(labels),
+        confusion=_confusion(labels, predictions, num_classes) if num_classes <= MOST_CONFUSED else None,
         **shots,
     )
+
+
+def _confusion(labels: NDArray[np.int64], predictions: NDArray[np.int64], num_classes: int) -> Confusion:
+    counts = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
+    return tuple(map(tuple, counts.reshape(num_classes, num_classes).tolist()))
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from harness.database_files import make_whole
 from harness.dotted import flat
 from harness.records import ENDED, StudyKey, TrialRecord
+from harness.study_figures import StudyFigures
 from harness.study_state import StudyState
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ OBJECTIVES = (
 )
 """What can be maximised, beside MARKER."""
 STORE_FILE, CONFIG = "mlflow.db", "config.yaml"
+FIGURES, DRAWN = "optuna", "ndcl.figures_of_trials"
+"""Folder of a study's figures among the artifacts of its run, and the tag that tells of how many trials they are."""
 MAX_PARAMS, MAX_METRICS, MAX_PARAM_LENGTH = 100, 1000, 6000
 """Limits of one `log_batch`, set by MLflow."""
 SECONDS_BETWEEN_WRITES = 2
@@ -75,7 +79,7 @@ class Tracker:
         self._where = (results, sweep, sweep_id)
         self.is_running = True
         """Whether studies that are not done are going on now."""
-        self._pending: dict[str, TrialRecord | StudyState] = {}
+        self._pending: dict[str, TrialRecord | StudyState | StudyFigures] = {}
         self._lock = threading.Lock()
         self._pushed, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -85,7 +89,7 @@ class Tracker:
         """Begin to write what is pushed."""
         self._thread.start()
 
-    def push(self, item: TrialRecord | StudyState) -> None:
+    def push(self, item: TrialRecord | StudyState | StudyFigures) -> None:
         """Have a run brought up to date soon. Returns at once; of several pushes the last counts."""
         with self._lock:
             self._pending[_name(item)] = item
@@ -109,16 +113,18 @@ class Tracker:
             if is_last:
                 return
 
-    def _take(self) -> TrialRecord | StudyState | None:
+    def _take(self) -> TrialRecord | StudyState | StudyFigures | None:
         with self._lock:
             return self._pending.pop(next(iter(self._pending))) if self._pending else None
 
-    def _write(self, item: TrialRecord | StudyState) -> None:
+    def _write(self, item: TrialRecord | StudyState | StudyFigures) -> None:
         try:
             if self._store is None:
                 self._store = _Store(*self._where)
             if isinstance(item, TrialRecord):
                 self._store.sync_trial(item)
+            elif isinstance(item, StudyFigures):
+                self._store.log_figures(item)
             else:
                 self._store.sync_study(item, self.is_running)
         except Exception as error:  # a sweep must not end because its log can't be written
@@ -169,6 +175,16 @@ class _Store:
         self._mark_selected(state)
         going_on = "RUNNING" if is_running else "SCHEDULED"
         self._set_status(run_id, STUDY_STATUS.get(state.stage, going_on), state.updated)
+
+    def log_figures(self, figures: StudyFigures) -> None:
+        """Put Optuna's figures among the artifacts of the study's run, unless those of as many trials are there."""
+        run_id, num_trials = self._parent(figures.plan.key), str(len(figures.records))
+        if self.client.get_run(run_id).data.tags.get(DRAWN) == num_trials:
+            return
+        with tempfile.TemporaryDirectory(prefix="ndcl-figures-") as folder:
+            if figures.draw(Path(folder)):
+                self.client.log_artifacts(run_id, folder, FIGURES)
+        self.client.set_tag(run_id, DRAWN, num_trials)
 
     def _remember(self, run: Any) -> None:
         """Take note of a run in the store; one of an earlier sweep of this name can't go on any more."""
@@ -329,8 +345,8 @@ def _all_runs(client: "MlflowClient", experiment_id: str) -> Iterator[Any]:
             return
 
 
-def _name(item: TrialRecord | StudyState) -> str:
-    return item.name if isinstance(item, TrialRecord) else item.key.name
+def _name(item: TrialRecord | StudyState | StudyFigures) -> str:
+    return item.key.name if isinstance(item, StudyState) else item.name
 
 
 def _valid_name(name: str) -> str:

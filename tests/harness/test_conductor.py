@@ -70,7 +70,7 @@ def test_a_trial_from_start_to_end(stage: Stage) -> None:
     assert config is not None
     name = config["name"]
     assert config["legs"] == [{"from_step": 0, "train": base(optimizer=base()["optimizer"] | {"learning_rate": 1e-3})}]
-    assert (config["resume_from"], config["num_threads"]) == (None, 1)
+    assert (config["resume_from"], config["num_threads"], config["confusion"]) == (None, 1, False)
     assert stage.record(name).state == "running"
     stage.play(name, 2, 4)
     stage.conductor.on_end(name)
@@ -160,7 +160,10 @@ def test_final_runs_use_their_seeds_and_are_never_pruned(tmp_path: Path) -> None
     stage.play(name, 2, 4, accuracy=0.9)
     stage.conductor.on_end(name)
     for seed in (1, 2):
-        final = stage.start()
+        config = stage.conductor.next_trial()
+        assert config is not None
+        final = config["name"]
+        assert config["confusion"]
         assert stage.record(final).config["seed"] == seed
         assert stage.record(final).values == stage.record(name).values
         assert stage.conductor.on_evaluation(final, evaluation(2, 0.0)) is False

@@ -1,6 +1,7 @@
 """What a report shows is chosen on source domains; the oracle, and searches for several objectives, are told."""
 
 import json
+import re
 from dataclasses import replace
 from itertools import permutations
 
@@ -8,7 +9,9 @@ import pytest
 
 from harness.report import compare, to_markdown
 from harness.report_comparison import ORACLE_WARNING
+from harness.report_details import details_of
 from harness.report_fronts import fronts_of
+from harness.report_html import to_html
 from harness.report_json import to_json
 from harness.selection import ORACLE
 from tests.harness.made_records import measured
@@ -71,7 +74,9 @@ def test_of_the_best_k_the_final_runs_on_source_domains_decide(better_on_target)
 
 
 def outputs(records) -> list[str]:
-    return [printed(records, width=200), to_markdown(compare(records)), json.dumps(to_json(compare(records)))]
+    comparison, details = compare(records), details_of(records, (), None)
+    page = to_html("made", comparison, details)
+    return [printed(records, width=200), to_markdown(comparison), json.dumps(to_json(comparison, details)), page]
 
 
 @pytest.mark.parametrize("names", [(ORACLE,), ("validation_accuracy", ORACLE)])
@@ -86,13 +91,17 @@ def test_the_oracle_is_marked_at_every_table_of_every_output(names):
             ]
     comparison = compare(records)
     assert comparison.oracle
-    terminal, markdown, data = outputs(records)
+    terminal, markdown, data, page = outputs(records)
     titles = [line for line in markdown.splitlines() if line.startswith("### ")]
     assert len(titles) == 7 + len(comparison.fronts)  # accuracies, contrasts, matrix twice; the curve
     assert all(title.startswith("### ORACLE, ") for title in titles)
     assert markdown.count(f"- {ORACLE_WARNING}") == len(titles)
     assert terminal.count(ORACLE_WARNING) == terminal.count("\nORACLE, ") + terminal.startswith("ORACLE, ") == 5
     assert (json.loads(data)["oracle"], json.loads(data)["warning"]) == (True, ORACLE_WARNING)
+    captions = re.findall("<caption>([^<]*)", page)
+    assert len(captions) > 20
+    assert [caption for caption in captions if not caption.startswith("ORACLE, ")] == [captions[-1]]
+    assert captions[-1].startswith("What was spent")
     assert "selected by" in terminal
 
 
@@ -103,7 +112,7 @@ def test_without_the_oracle_nothing_is_marked():
 
 def test_another_criterion_than_the_usual_is_named():
     records = [trial(0, 0.6, names=("worst_domain_accuracy",))]
-    for text in outputs(records)[:2]:
+    for text in (*outputs(records)[:2], outputs(records)[3]):
         assert "Checkpoints and trials are selected by worst_domain_accuracy." in text
     assert json.loads(outputs(records)[2])["criteria"] == ["worst_domain_accuracy"]
 

@@ -8,6 +8,8 @@ import pytest
 from harness.records import WARM_STARTED
 from harness.report import compare, to_markdown
 from harness.report_comparison import Comparison
+from harness.report_details import details_of
+from harness.report_html import to_html
 from harness.report_json import to_json
 from tests.harness.made_records import measured
 from tests.harness.test_report import difference, only, printed, section
@@ -225,4 +227,6 @@ def test_a_start_with_values_that_knew_the_target_is_told_in_every_output():
     comparison = compare(started)
     assert note in " ".join(printed(started).split())
     assert note in to_markdown(comparison)
-    assert to_json(comparison)["tables"][0]["warm_started"] == [["ndcl", "scan"]]
+    details = details_of(started, (), None)
+    assert note in to_html("made", comparison, details)
+    assert to_json(comparison, details)["tables"][0]["warm_started"] == [["ndcl", "scan"]]

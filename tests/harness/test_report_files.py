@@ -13,11 +13,15 @@ from harness.plan import make_plan
 from harness.records import Journal
 from harness.report_files import compare_sweep, write_report
 from harness.sweep_folder import SWEEP_FILE
+from tests.harness.made_large_sweep import written_sweep
 from tests.harness.made_records import measured
 from tests.harness.test_cli import error_of, run
 from tests.integration import sweeps
 
 TARGETS = ("print", "scan", "sign", "texture")
+
+
+REPORTS = ["report.html", "report.json", "report.md", "report.tex"]
 
 
 def sweep(*ratios: float, algorithms=("erm", "ndcl", "focal")):
@@ -31,16 +35,16 @@ def sweep(*ratios: float, algorithms=("erm", "ndcl", "focal")):
 
 
 def written(folder: Path, records) -> dict:
-    write_report(folder, compare_sweep(folder, records))
+    write_report(folder, compare_sweep(folder, records), records)
     return json.loads((folder / "report.json").read_text(), parse_constant=lambda text: pytest.fail(text))
 
 
 def test_the_files_of_a_report(tmp_path):
     written(tmp_path, sweep(65))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == REPORTS
     written(tmp_path, sweep(10, 65))
     pictures = ["accuracy_over_ratio.pdf", "accuracy_over_ratio.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [*pictures, "report.json", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*pictures, *REPORTS]
     assert "](accuracy_over_ratio.png)" in (tmp_path / "report.md").read_text()
 
 
@@ -88,12 +92,37 @@ def test_json_of_what_is_missing(tmp_path):
         "tables": [],
         "curves": [],
         "pareto_fronts": [],
+        "studies": [],
+        "cost": {
+            "num_search": {},
+            "num_final": {},
+            "num_steps": 0,
+            "seconds": 0,
+            "cpu_hours": None,
+            "gpu_hours": None,
+            "pruned_share": None,
+        },
     }
     lone = measured("erm", "scan", 0.4, seed=0, stage="search", number=0)
     section = written(tmp_path, [lone])["tables"][0]["metrics"]["few"]
     assert section["cells"]["erm"]["scan"]["error"] is None
     assert section["cells"]["erm"]["scan"]["provisional"]
     assert section["contrasts"] == []
+
+
+def test_json_tells_of_studies_what_the_page_shows(tmp_path):
+    records = written_sweep(tmp_path / "made")
+    data = written(tmp_path / "made", records)
+    studies = {(s["algorithm"], s["setting"], s["target"]): s for s in data["studies"]}
+    unfinished = studies["focal", "long_tail-200", "sign"]
+    assert (unfinished["missing"], unfinished["confusion"]) == ("search 7 of 12, final runs 0 of 3", None)
+    assert [point["num_trials"] for point in unfinished["search"]] == list(range(1, 8))
+    whole = studies["ndcl", "long_tail-65", "scan"]
+    assert set(whole["importance"]) >= {"algorithm.alpha", "optimizer.learning_rate"}
+    assert sum(map(sum, whole["confusion"]["counts"])) == 3 * 10 * 87
+    assert whole["cost"]["cpu_hours"] == pytest.approx(whole["cost"]["seconds"] / 3600)
+    assert data["cost"]["num_search"]["failed"] == 1
+    assert data["tables"][1]["finding"].startswith("Overall, over 4 unseen domains: ndcl is higher than erm by")
 
 
 def test_rows_and_columns_stand_as_in_the_sweeps_file(tmp_path):
@@ -144,5 +173,9 @@ def test_the_command_takes_another_reference(tmp_path):
     assert "focal - ndcl" in output
     assert "focal - erm" not in output
     assert "focal - ndcl" in (tmp_path / "made" / "report.md").read_text()
+    assert not (tmp_path / "made" / "figures").exists()
+    assert "report.html" in output
+    run("report", "made", "--results", tmp_path, "--figures")
+    assert (tmp_path / "made" / "figures" / "forest-digits-long_tail-65.pdf").is_file()
     message = error_of("report", "made", "--results", tmp_path, "--reference", "nddl")
     assert "reference: unknown algorithm 'nddl'; did you mean 'ndcl'" in message

@@ -12,9 +12,10 @@ from mlflow.entities import Run
 
 from harness import tracking
 from harness.records import TrialRecord
+from harness.study_figures import StudyFigures
 from harness.study_state import StudyState
 from harness.tracking import Tracker, evaluation_metrics, store_uri
-from tests.harness.made_records import evaluation, key, record
+from tests.harness.made_records import evaluation, key, record, study
 
 SECONDS = 120
 
@@ -213,3 +214,23 @@ def test_metrics_name_domains_and_leave_out_what_is_missing() -> None:
     assert not any(name.startswith("oracle") for name in metrics)
     strange = evaluation(2) | {"validation": {"a(b)": evaluation(2)["target"]}}
     assert "validation/a_b_/few" in evaluation_metrics(strange)
+
+
+def test_the_figures_of_a_study_are_artifacts_of_its_run(results: Path) -> None:
+    figures = StudyFigures(plan=study(), records=[record(0), record(1, accuracy=0.7)])
+    assert track(results, state("done"), figures).problem is None
+    artifacts = MlflowClient(store_uri(results)).list_artifacts(runs(results)[key().name].info.run_id, "optuna")
+    assert "optuna/optimization_history.png" in {artifact.path for artifact in artifacts}
+    written = Path(runs(results)[key().name].info.artifact_uri.removeprefix("file://"), artifacts[0].path)
+    written.unlink()
+    track(results, figures)
+    assert not written.exists()  # those of as many trials are not drawn again
+    track(results, StudyFigures(plan=study(), records=[*figures.records, record(2)]))
+    assert written.exists()
+
+
+def test_figures_that_cannot_be_drawn_are_a_problem_and_no_error(results: Path) -> None:
+    outside = record(0, rate=5.0)  # no value of the search space
+    tracker = track(results, StudyFigures(plan=study(), records=[outside]), record(1))
+    assert tracker.problem is not None
+    assert runs(results)[record(1).name].info.status == "FINISHED"

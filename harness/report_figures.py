@@ -1,0 +1,52 @@
+"""All figures of a report for papers, as PDF and PNG in the folder `figures` of a sweep."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from harness.report import FIGURE
+from harness.report_comparison import Comparison, oracle_line
+from harness.report_details import Details
+from harness.report_figure import draw_curves
+from harness.report_figure_forest import draw_forest
+from harness.report_figure_heat import draw_confusions, draw_importances
+from harness.report_figure_search import draw_searches
+from harness.report_tables import SettingTable
+
+FOLDER = "figures"
+SUFFIXES = ("png", "pdf")
+Draw = Callable[[str, Sequence[Path]], None]
+"""Given a title and the files to write."""
+
+
+def write_figures(folder: Path, comparison: Comparison, details: Details) -> list[Path]:
+    """Draw whatever there are numbers for into `folder`; returns the files."""
+    folder.mkdir(exist_ok=True)
+    written: list[Path] = []
+    for name, title, draw in _figures(comparison, details):
+        paths = [folder / f"{name.replace('/', '~')}.{suffix}" for suffix in SUFFIXES]
+        draw(f"{title}{oracle_line(comparison)}", paths)
+        written += paths
+    return written
+
+
+def _figures(comparison: Comparison, details: Details) -> Iterator[tuple[str, str, Draw]]:
+    """File name, title and how to draw it, of each figure."""
+    names = tuple(dict.fromkeys(name for table in comparison.tables for name in table.algorithms))
+    for table in comparison.tables:
+        for kind, title, draw in _of_setting(table, details, names):
+            yield f"{kind}-{table.dataset}-{table.setting}", f"{table.dataset}, {table.setting}: {title}", draw
+    if comparison.curves:
+        yield FIGURE, "Accuracy over the imbalance ratio", partial(draw_curves, comparison.curves)
+
+
+def _of_setting(table: SettingTable, details: Details, names: Sequence[str]) -> Iterator[tuple[str, str, Draw]]:
+    studies = details.of(table.dataset, table.setting)
+    if any(study.search for study in studies):
+        yield "search", "course of the searches", partial(draw_searches, table, studies, names)
+    if any(contrast.result for section in table.sections for contrast in section.contrasts):
+        yield "forest", "mean differences", partial(draw_forest, table)
+    if any(study.importance for study in studies):
+        yield "importance", "importance of the searched values in %", partial(draw_importances, table, studies)
+    if any(study.confusion for study in studies):
+        yield "confusion", "confusions", partial(draw_confusions, table, studies)

@@ -1,0 +1,139 @@
+"""The report as one HTML page that needs nothing else: no network, no script, its style and pictures within it."""
+
+from collections.abc import Iterable
+from html import escape
+
+from harness.report import NOTHING, marked, selection_lines
+from harness.report_comparison import ORACLE_WARNING, Comparison
+from harness.report_details import Details
+from harness.report_findings import finding
+from harness.report_grids import curve_grid, front_grid
+from harness.report_html_charts import ratio_chart
+from harness.report_html_parts import Names, folded, grid_table, legend, minus, notes, paragraph, section
+from harness.report_html_studies import confusions, costs, importances, missing, searches
+from harness.report_html_style import STYLE
+from harness.report_html_tables import setting_tables
+from harness.report_importance import FEWEST_TRIALS, METHOD
+from harness.report_layout import Grid
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""Browsers are told to load nothing, whatever a name in the records may hold."""
+HEADS = """<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">"""
+
+
+def to_html(name: str, comparison: Comparison, details: Details) -> str:
+    """The page of the sweep `name`."""
+    sections = _sections(comparison, details)
+    links = "".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, (title, _) in sections.items())
+    body = "".join(section(key, title, content) for key, (title, content) in sections.items())
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{HEADS}\n<meta http-equiv="Content-Security-Policy" '
+        f'content="{POLICY}"><title>{escape(name)}: report</title><style>{STYLE}</style></head>\n<body>'
+        f'<a class="skip" href="#content">Skip to the results</a><header><h1>{escape(name)}</h1>'
+        f'{_head(comparison, details)}<nav aria-label="Sections"><ul>{links}</ul></nav></header>'
+        f'\n<main id="content">{body}</main></body></html>\n'
+    )
+
+
+def _head(comparison: Comparison, details: Details) -> str:
+    """What was compared, and what was found."""
+    if not comparison.tables:
+        return paragraph(NOTHING) + missing(details)
+    warning = f'<div class="notice"><p><strong>{escape(ORACLE_WARNING)}</strong></p></div>' if comparison.oracle else ""
+    found = "".join(
+        f"<dt>{escape(f'{table.dataset}, {table.setting}')}</dt><dd>{minus(escape(finding(table)))}</dd>"
+        for table in comparison.tables
+    )
+    lines = [_compared(comparison, details), *selection_lines(comparison)]
+    return f'<p class="lead">{escape(" ".join(lines))}</p>{warning}{missing(details)}<dl class="findings">{found}</dl>'
+
+
+def _compared(comparison: Comparison, details: Details) -> str:
+    names = _algorithms(comparison)
+    num_targets = len({(table.dataset, target) for table in comparison.tables for target in table.targets})
+    num_settings = len(comparison.tables)
+    return (
+        f"{', '.join(names)} on {num_targets} unseen domain{'s' * (num_targets > 1)} under {num_settings} imbalance "
+        f"setting{'s' * (num_settings > 1)}: {details.cost.num_ended} search trials, "
+        f"{details.cost.num_final.get('finished', 0)} final runs."
+    )
+
+
+def _algorithms(comparison: Comparison) -> list[str]:
+    """The reference first, as in every table."""
+    names = dict.fromkeys(name for table in comparison.tables for name in table.algorithms)
+    return sorted(names, key=lambda name: name != comparison.reference)
+
+
+def _sections(comparison: Comparison, details: Details) -> dict[str, tuple[str, str]]:
+    """Title and content by identifier, of what there is."""
+    if not comparison.tables:
+        return {}
+    names, tables, algorithms = Names(), comparison.tables, _algorithms(comparison)
+    sections = {
+        f"setting-{position}": (f"{table.dataset}, {table.setting}", setting_tables(names, table, comparison))
+        for position, table in enumerate(tables)
+    }
+    sections["ratio"] = ("Accuracy over the imbalance ratio", _ratios(comparison, algorithms))
+    sections["search"] = ("Course of the searches", _searches(names, comparison, details, algorithms))
+    sections["importance"] = ("Importance of the searched values", _importances(names, comparison, details))
+    sections["confusion"] = ("Confusions", _confusions(names, comparison, details))
+    sections["fronts"] = ("Pareto fronts", _grids(comparison, map(front_grid, comparison.fronts)))
+    sections["cost"] = ("Cost", costs(tables, details) + notes([_COST_NOTE]))
+    return {key: (f"{comparison.mark}{title}", content) for key, (title, content) in sections.items() if content}
+
+
+def _ratios(comparison: Comparison, algorithms: list[str]) -> str:
+    if not comparison.curves:
+        return ""
+    charts = [
+        ratio_chart(curve, metric, algorithms)
+        for curve in comparison.curves for metric in curve.metrics if metric.cells
+    ]  # fmt: skip
+    grids = _grids(comparison, map(curve_grid, comparison.curves))
+    return (
+        paragraph("Means over target domains in %; bars are standard errors over seeds.")
+        + legend(algorithms)
+        + f'<div class="charts">{"".join(charts)}</div>{folded("The numbers", grids)}'
+    )
+
+
+def _grids(comparison: Comparison, grids: Iterable[Grid]) -> str:
+    return "".join(map(grid_table, marked([*grids], comparison)))
+
+
+def _searches(names: Names, comparison: Comparison, details: Details, algorithms: list[str]) -> str:
+    criterion = " and ".join(comparison.criteria)
+    about = (
+        f"Best {criterion} of a finished trial so far in %, by the time that trials ended. It is what the search sees"
+    )
+    return paragraph(
+        f"{about}{' of the target domain' if comparison.oracle else ' of the source domains'}."
+    ) + searches(names, comparison.tables, details, algorithms)
+
+
+def _importances(names: Names, comparison: Comparison, details: Details) -> str:
+    shown = importances(names, comparison, details)
+    about = (
+        "How much of what tells the best trials of a study from the others lies in each searched value, by "
+        f"{METHOD}, on finished trials; a study needs {FEWEST_TRIALS} of them. From a few dozen trials on it can be "
+        "trusted; of ten it is a hint."
+    )
+    return paragraph(about) + shown if shown else ""
+
+
+def _confusions(names: Names, comparison: Comparison, details: Details) -> str:
+    shown = confusions(names, comparison.tables, details)
+    about = (
+        "Test images of the unseen domain at the selected checkpoints of the final runs, all seeds together. Rows are "
+        "true classes from top to bottom, columns what they were taken for, both by class id; each row is shaded by "
+        "its shares."
+    )
+    return paragraph(about) + shown if shown else ""
+
+
+_COST_NOTE = (
+    "Training time is added up over trainings that ran side by side, up to their newest checkpoint, without "
+    "evaluations and start-up; hours are this time by the CPUs and GPUs that a training occupies."
+)

@@ -1,0 +1,168 @@
+"""The studies in the HTML report: searches, importances, confusions, cost, and what has yet to be run."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from harness.report_comparison import Comparison
+from harness.report_confusion import Confusion
+from harness.report_cost import Cost, cost_of_all
+from harness.report_details import Details, StudyDetails
+from harness.report_html_charts import search_chart
+from harness.report_html_parts import Names, breakable, cell, head, legend, row_head, table, tabs
+from harness.report_layout import EMPTY
+from harness.report_tables import SettingTable
+
+NUM_SHADES = 16
+
+
+def searches(names: Names, tables: Sequence[SettingTable], details: Details, algorithms: Sequence[str]) -> str:
+    """The course of every search, a tab for each setting and a chart for each target domain."""
+    panels = {}
+    for shown in tables:
+        studies = details.of(shown.dataset, shown.setting)
+        rows = [
+            f"<h3>over {'training time' if over_time else 'trials'}</h3>"
+            f'<div class="charts">{"".join(_charts(shown, studies, algorithms, over_time))}</div>'
+            for over_time in (False, True)
+        ]
+        panels[f"{shown.dataset}, {shown.setting}"] = "".join(rows)
+    return legend(algorithms) + tabs(names, "setting", panels)
+
+
+def _charts(
+    shown: SettingTable, studies: Sequence[StudyDetails], algorithms: Sequence[str], over_time: bool
+) -> list[str]:
+    charts = []
+    for target in shown.targets:
+        courses = {study.key.algorithm: study.search for study in studies if study.key.target == target}
+        charts.append(search_chart(target, courses, algorithms, over_time=over_time))
+    return charts
+
+
+def importances(names: Names, comparison: Comparison, details: Details) -> str:
+    """The share of each searched value by target domain: a tab for each setting, a table for each algorithm."""
+    panels = {}
+    for shown in comparison.tables:
+        studies = details.of(shown.dataset, shown.setting)
+        found = [_importance_table(shown, studies, algorithm, comparison.mark) for algorithm in shown.algorithms]
+        if any(found):
+            panels[f"{shown.dataset}, {shown.setting}"] = "".join(found)
+    return tabs(names, "setting", panels) if panels else ""
+
+
+def _importance_table(shown: SettingTable, studies: Sequence[StudyDetails], algorithm: str, mark: str) -> str:
+    by_target = {s.key.target: s.importance for s in studies if s.key.algorithm == algorithm and s.importance}
+    if not by_target:
+        return ""
+    keys = {key for shares in by_target.values() for key in shares}
+    ordered = sorted(keys, key=lambda key: (-sum(shares.get(key, 0.0) for shares in by_target.values()), key))
+    rows = [row_head(key) + "".join(_share(by_target.get(target), key) for target in shown.targets) for key in ordered]
+    caption = f"{mark}{algorithm} on {shown.dataset}, {shown.setting}: importance in % by target domain"
+    return table(caption, [head("searched value"), *map(head, shown.targets)], [rows], "shares")
+
+
+def _share(shares: Mapping[str, float] | None, key: str) -> str:
+    if shares is None or key not in shares:
+        return cell(EMPTY)
+    percent = f"{100 * shares[key]:.0f}"
+    return f'<td class="share" style="--part:{percent}%">{percent}</td>'
+
+
+def confusions(names: Names, tables: Sequence[SettingTable], details: Details) -> str:
+    """The confusion matrix of each algorithm on each target domain, a tab for each setting."""
+    panels = {}
+    for shown in tables:
+        studies = [s for s in details.of(shown.dataset, shown.setting) if s.confusion]
+        found = sorted(studies, key=lambda study: shown.algorithms.index(study.key.algorithm))
+        if found:
+            panels[f"{shown.dataset}, {shown.setting}"] = "".join(
+                f'<h3>{escape(target)} unseen</h3><div class="matrices">'
+                + "".join(
+                    _matrix(s.key.algorithm, s.confusion) for s in found if s.key.target == target and s.confusion
+                )
+                + "</div>"
+                for target in shown.targets
+                if any(s.key.target == target for s in found)
+            )
+    return tabs(names, "setting", panels) if panels else ""
+
+
+def _matrix(algorithm: str, confusion: Confusion) -> str:
+    mistake = confusion.largest_mistake
+    words = (
+        "no mistake"
+        if mistake is None
+        else f"{mistake[0]} taken for {mistake[1]}: {100 * mistake[2]:.0f}\N{NO-BREAK SPACE}%"
+    )
+    size = len(confusion.counts)
+    return (
+        f'<figure><svg class="matrix" viewBox="0 0 {size} {size}" role="img" shape-rendering="crispEdges" '
+        f'aria-label="{escape(algorithm)}: {size} by {size} classes; most often {words}">{_shades(confusion)}</svg>'
+        f"<figcaption><b>{breakable(algorithm)}</b><br>{words}</figcaption></figure>"
+    )
+
+
+def _shades(confusion: Confusion) -> str:
+    """The squares of each shade in one path, so that a hundred classes stay small."""
+    levels = np.rint(confusion.shares * NUM_SHADES).astype(int)
+    diagonal = np.eye(len(levels), dtype=bool)
+    paths = []
+    for kind, where in (("right", diagonal), ("wrong", ~diagonal)):
+        for level in range(1, NUM_SHADES + 1):
+            squares = "".join(f"M{j} {k}h1v1h-1z" for k, j in np.argwhere((levels == level) & where))
+            if squares:
+                paths.append(f'<path class="{kind}" fill-opacity="{level / NUM_SHADES:.3g}" d="{squares}"/>')
+    return "".join(paths)
+
+
+COST_HEADS = ("trials", "pruned", "failed", "final runs", "steps", "training time", "CPU-hours", "GPU-hours")
+
+
+def costs(tables: Sequence[SettingTable], details: Details) -> str:
+    """What each algorithm's studies took, by setting, and all together."""
+    blocks = []
+    for shown in tables:
+        studies = details.of(shown.dataset, shown.setting)
+        blocks.append([
+            row_head(f"{shown.dataset}, {shown.setting}" if position == 0 else "")
+            + f'<th scope="row" class="left">{breakable(algorithm)}</th>'
+            + "".join(map(cell, _cost(cost_of_all([s.cost for s in studies if s.key.algorithm == algorithm]))))
+            for position, algorithm in enumerate(shown.algorithms)
+        ])  # fmt: skip
+    blocks.append([f'{row_head("all")}<th scope="row" class="left"></th>{"".join(map(cell, _cost(details.cost)))}'])
+    header = [head("setting"), head("algorithm", "left"), *map(head, COST_HEADS)]
+    return table("What was spent; pruned is a share of the search trials that ended", header, blocks)
+
+
+def _cost(cost: Cost) -> list[str]:
+    share = EMPTY if cost.pruned_share is None else f"{100 * cost.pruned_share:.0f} %"
+    failed = cost.num_search.get("failed", 0) + cost.num_final.get("failed", 0)
+    hours = [EMPTY if value is None else f"{value:.2f}" for value in (cost.cpu_hours, cost.gpu_hours)]
+    finals = cost.num_final.get("finished", 0)
+    return [str(cost.num_ended), share, str(failed), str(finals), f"{cost.num_steps:,}", _time(cost.seconds), *hours]
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def missing(details: Details) -> str:
+    """What has yet to be run, and what failed, by study; nothing if the sweep is complete."""
+    unfinished = [f"{study.key.name}: {study.missing}" for study in details.studies if study.missing]
+    failures = [line for study in details.studies for line in study.failures]
+    parts = []
+    if unfinished:
+        title = f"The sweep has not ended: {len(unfinished)} of {len(details.studies)} studies are not complete"
+        parts.append(_list(title, unfinished))
+    if failures:
+        parts.append(_list(f"{len(failures)} training{'s' if len(failures) > 1 else ''} failed", failures))
+    return f'<div class="notice">{"".join(parts)}</div>' if parts else ""
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{breakable(line)}</li>" for line in lines)
+    return f'<details><summary>{escape(title)}</summary><ul class="notes">{items}</ul></details>'
