@@ -67,7 +67,7 @@ class Conductor:
                     "legs": _legs(due.study, record),
                     "resume_from": record.checkpoint,
                     "take_over": bool(record.schedule),
-                    "num_threads": max(1, int(self.plan.cpus_per_trial)),
+                    "num_threads": max(1, int(self.plan.cpus_per_process)),
                 }
             self._tell(record)
         return None
