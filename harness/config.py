@@ -46,6 +46,10 @@ def _named(values: Any) -> Any:
     return {"name": values} if isinstance(values, str) else values
 
 
+def _min_and_max(values: Any) -> Any:
+    return {"min": values, "max": values} if isinstance(values, int) else values
+
+
 def _targets(values: Any) -> Any:
     return [values] if isinstance(values, str) and values != "all" else values
 
@@ -228,10 +232,10 @@ class FinalSpec(StrictModel):
 
 
 class WorkerRange(StrictModel):
-    """As many workers as there is room for, while the trial runs."""
+    """As many workers as there is room for, while the trial runs; one number stands for both."""
 
     min: int = Field(ge=1)
-    max: int = Field(ge=2)
+    max: int = Field(ge=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> "WorkerRange":
@@ -243,7 +247,7 @@ class WorkerRange(StrictModel):
 class ResourceSpec(StrictModel):
     """What one trial occupies, and how many run at once."""
 
-    workers_per_trial: Annotated[int, Field(ge=1)] | WorkerRange = 1
+    workers_per_trial: Annotated[WorkerRange, BeforeValidator(_min_and_max)] = WorkerRange(min=1, max=1)
     """Processes that train one trial together; with one it is the trial's own."""
     cpus_per_trial: float = Field(default=1.0, gt=0)
     """With one worker."""
@@ -263,7 +267,7 @@ class ResourceSpec(StrictModel):
     @model_validator(mode="after")
     def _of_the_workers(self) -> "ResourceSpec":
         """Refuse what would not be used."""
-        several = self.workers_per_trial != 1
+        several = self.workers_per_trial.max > 1
         unused = (
             ("cpus_per_trial", "gpus_per_trial") if several else ("cpus_per_worker", "gpus_per_worker", "placement")
         )
@@ -288,11 +292,14 @@ class ResourceSpec(StrictModel):
     def workers(self) -> Workers | None:
         """Those of a trial that has several."""
         number = self.workers_per_trial
-        if number == 1:
+        if number.max == 1:
             return None
-        least, most = (number.min, number.max) if isinstance(number, WorkerRange) else (number, number)
         return Workers(
-            least=least, most=most, cpus=self.cpus_per_worker, gpus=self.gpus_per_worker, placement=self.placement
+            least=number.min,
+            most=number.max,
+            cpus=self.cpus_per_worker,
+            gpus=self.gpus_per_worker,
+            placement=self.placement,
         )
 
 

@@ -31,4 +31,4 @@ class Desk:
 
     async def answer_to(self, report: str) -> bool:
         """Wait for the answer; a worker that dies meanwhile takes no answer away."""
-        return await self._answers[report]
+        return await asyncio.shield(self._answers[report])
