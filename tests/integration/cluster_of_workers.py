@@ -1,5 +1,6 @@
-"""A sweep on a Ray of three nodes on this machine, over which a trial's workers are spread, and one of which is killed; a
-program of its own, since Ray is one a process: `python -m tests.integration.cluster_of_workers SWEEP.yaml RESULTS`.
+"""A sweep on a Ray of three nodes on this machine, over which a trial's workers are spread, and one of which is killed.
+
+A program of its own, since Ray is one a process: `python -m tests.integration.cluster_of_workers SWEEP.yaml RESULTS`.
 """
 
 import os
@@ -24,7 +25,7 @@ def kill_a_node_of_the_trial(cluster: Cluster, results: Path) -> None:
     while not any(record.checkpoint for record in sweeps.records(results)):
         time.sleep(0.02)
     workers = train_workers(os.getpid())
-    print(f"{len(workers)} workers on {len({parent_of(pid) for pid in workers})} nodes", flush=True)
+    sys.stdout.write(f"{len(workers)} workers on {len({parent_of(pid) for pid in workers})} nodes\n")
     cluster.remove_node(sorted(cluster.worker_nodes, key=lambda node: node.node_ip_address)[-1], allow_graceful=False)
 
 

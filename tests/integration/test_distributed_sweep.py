@@ -119,7 +119,9 @@ def test_a_killed_worker_changes_nothing_and_another_number_goes_on(tmp_path: Pa
     with kill, stop, pytest.raises(Interrupted):
         run(tmp_path, tmp_path, resources={"workers_per_trial": 2}, **changes)
     killed, undisturbed, interrupted = (record_of(tmp_path, name) for name in names)
-    assert killed is not None and undisturbed is not None and interrupted is not None
+    assert killed is not None
+    assert undisturbed is not None
+    assert interrupted is not None
     assert (killed.state, killed.attempts) == ("finished", 2)
     assert (undisturbed.state, undisturbed.attempts) == ("finished", 1)
     assert [e["step"] for e in killed.evaluations] == list(range(3, 61, 3))
@@ -138,9 +140,7 @@ def test_a_killed_worker_changes_nothing_and_another_number_goes_on(tmp_path: Pa
 def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_session: None) -> None:
     rate = {"optimizer.learning_rate": {"type": "float", "low": 1e30, "high": 1e38, "default": 1e38}}
     resources = {"workers_per_trial": 2}
-    with pytest.raises(
-        UserError, match="needs 99 workers of 1 CPU and 0 GPU, but there is room for 2 on 1 node; lower"
-    ):
+    with pytest.raises(UserError, match="needs 99 workers of 1 CPU and 0 GPU, but there is room for 2 on 1"):
         run(tmp_path, tmp_path, algorithms={"erm": None}, search=NO_SEARCH, resources={"workers_per_trial": 99})
     found = run(tmp_path, tmp_path / "nan", algorithms={"erm": None}, search=NO_SEARCH, space=rate, resources=resources)
     [record] = found.values()
