@@ -61,13 +61,13 @@ class CheckpointFolders:
     def remove_empty_runs(self) -> None:
         """Remove the folders of earlier starts that hold no checkpoint any more."""
         for run in self.root.glob("run-*"):
-            if not any(run.glob("*/checkpoint_*")):
+            if not any(run.glob("*/checkpoint_*/")):
                 shutil.rmtree(run, ignore_errors=True)
 
     def _all(self, trial: str) -> list[Path]:
         runs = self.root.glob("run-*")
         folders = [folder for run in runs for folder in (run / trial, *run.glob(f"{trial}{LEG}*"))]
-        return [path for folder in folders for path in folder.glob("checkpoint_*")]
+        return [path for folder in folders for path in folder.glob("checkpoint_*/")]  # no files of Ray's
 
 
 def _step(folder: Path) -> int | None:

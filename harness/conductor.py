@@ -69,7 +69,7 @@ class Conductor:
                     "resume_from": record.checkpoint,
                     "take_over": bool(record.schedule),
                     "confusion": record.stage == "final",
-                    "num_threads": max(1, int(self.plan.cpus_per_trial)),
+                    "num_threads": max(1, int(self.plan.cpus_per_process)),
                 }
             self._tell(record)
         return None

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Private
 from harness.dotted import flat
 from harness.space import Space
 from harness.strict import StrictModel, first_error
+from harness.workers import Placement, Workers
 from harness.yaml_files import parse_setting, read_yaml
 from ndcl.config import ImbalanceConfig
 from ndcl.errors import UserError
@@ -43,6 +44,10 @@ def _listed(values: Any) -> Any:
 
 def _named(values: Any) -> Any:
     return {"name": values} if isinstance(values, str) else values
+
+
+def _min_and_max(values: Any) -> Any:
+    return {"min": values, "max": values} if isinstance(values, int) else values
 
 
 def _targets(values: Any) -> Any:
@@ -226,15 +231,76 @@ class FinalSpec(StrictModel):
     the objective."""
 
 
+class WorkerRange(StrictModel):
+    """As many workers as there is room for, while the trial runs; one number stands for both."""
+
+    min: int = Field(ge=1)
+    max: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "WorkerRange":
+        if self.min > self.max:
+            raise UserError(f"min: {self.min} is greater than max, {self.max}; exchange them")
+        return self
+
+
 class ResourceSpec(StrictModel):
     """What one trial occupies, and how many run at once."""
 
+    workers_per_trial: Annotated[WorkerRange, BeforeValidator(_min_and_max)] = WorkerRange(min=1, max=1)
+    """Processes that train one trial together; with one it is the trial's own."""
     cpus_per_trial: float = Field(default=1.0, gt=0)
+    """With one worker."""
     gpus_per_trial: float = Field(default=0.0, ge=0)
+    """With one worker."""
+    cpus_per_worker: float = Field(default=1.0, gt=0)
+    """With several workers."""
+    gpus_per_worker: int = Field(default=0, ge=0, le=1)
+    """With several workers."""
+    placement: Placement = "PACK"
+    """With several workers: on few nodes, over many (SPREAD), on one (STRICT_PACK), each on its own (STRICT_SPREAD)."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """At most so many trials at once; null: as many as the resources allow."""
     keep_checkpoints: Literal["all", "selected"] = "all"
     """`selected`: of a study's search trials only the best `final.top_k` keep theirs; final runs always do."""
+
+    @model_validator(mode="after")
+    def _of_the_workers(self) -> "ResourceSpec":
+        """Refuse what would not be used."""
+        several = self.workers_per_trial.max > 1
+        unused = (
+            ("cpus_per_trial", "gpus_per_trial") if several else ("cpus_per_worker", "gpus_per_worker", "placement")
+        )
+        for key in unused:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                remedy = key.replace("trial", "worker") if several else key.replace("worker", "trial")
+                use = f"use {remedy}" if remedy != key else "leave it out"
+                raise UserError(f"{key}: with {'several workers' if several else 'one worker'} a trial has none; {use}")
+        return self
+
+    @property
+    def cpus(self) -> float:
+        """CPU cores of a trial, with the most workers that it may have."""
+        return self.workers.most * self.workers.cpus if self.workers else self.cpus_per_trial
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a trial, with the most workers that it may have."""
+        return float(self.workers.most * self.workers.gpus) if self.workers else self.gpus_per_trial
+
+    @property
+    def workers(self) -> Workers | None:
+        """Those of a trial that has several."""
+        number = self.workers_per_trial
+        if number.max == 1:
+            return None
+        return Workers(
+            least=number.min,
+            most=number.max,
+            cpus=self.cpus_per_worker,
+            gpus=self.gpus_per_worker,
+            placement=self.placement,
+        )
 
 
 class SweepConfig(Block):

@@ -24,23 +24,26 @@ ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def local_ray(log_file: Path) -> Iterator[Mapping[str, float]]:
-    """Start Ray and yield its resources. A Ray that this process has started before is used and left running."""
+def local_ray(log_file: Path, *, with_dashboard: bool = False) -> Iterator[list[Mapping[str, float]]]:
+    """Start Ray and yield the resources of its nodes. A Ray that this process has started before is used and left.
+
+    With its dashboard, on 127.0.0.1, Ray frees what a killed trial of several workers held.
+    """
     os.environ.update(ENVIRONMENT)
     import ray
 
     with _log_to(log_file):
         is_ours = not ray.is_initialized()
         if is_ours:
-            _start()
+            _start(with_dashboard)
         try:
-            yield ray.cluster_resources()
+            yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
         finally:
             if is_ours:
                 ray.shutdown()
 
 
-def _start() -> None:
+def _start(with_dashboard: bool) -> None:
     """Start Ray. Raises RuntimeError, as for its other faults, if it did not come up in time."""
     import ray
 
@@ -48,7 +51,7 @@ def _start() -> None:
         # "local", because without an address Ray joins whatever cluster it finds, also a dead one.
         ray.init(
             address="local",
-            include_dashboard=False,
+            include_dashboard=with_dashboard,
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.local_ray import concurrency
+from harness.workers import trials_at_once
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def fit(plan: "Plan") -> Fit:
     needed = {"CPU": plan.cpus_per_trial, "GPU": plan.gpus_per_trial}
     available = {"CPU": float(os.cpu_count() or 1), "GPU": _num_gpus() if plan.gpus_per_trial else 0.0}
     try:
+        if plan.workers is not None:
+            return Fit(max_concurrent=trials_at_once(plan.workers, [available], plan.max_concurrent), problem=None)
         return Fit(max_concurrent=concurrency(available, needed, plan.max_concurrent), problem=None)
     except UserError as error:
         return Fit(max_concurrent=0, problem=str(error))

@@ -11,6 +11,7 @@ from harness.dotted import flat
 from harness.plan_studies import StudyPlan, studies_of
 from harness.population import CHANGEABLE_OF_MODEL
 from harness.warm_start import warm_values
+from harness.workers import Workers
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError, unknown_name
 from ndcl.strict import unknown_key
@@ -32,6 +33,8 @@ class Plan:
     cpus_per_trial: float
     gpus_per_trial: float
     max_concurrent: int | None
+    workers: Workers | None = None
+    """Those of a trial that has several; None: it is one process, with all that the trial occupies."""
     keep_checkpoints: str = "all"
     """`all`, or `selected`: of search trials only those that final runs repeat."""
     resolved: dict[str, Any]
@@ -41,6 +44,11 @@ class Plan:
     def folder(self) -> Path:
         """The sweep's own folder."""
         return self.results / self.name
+
+    @property
+    def cpus_per_process(self) -> float:
+        """What one process of a trial occupies."""
+        return self.workers.cpus if self.workers else self.cpus_per_trial
 
 
 def make_plan(
@@ -66,9 +74,10 @@ def make_plan(
         name=config.name,
         studies=studies,
         results=results,
-        cpus_per_trial=resources.cpus_per_trial,
-        gpus_per_trial=resources.gpus_per_trial,
+        cpus_per_trial=resources.cpus,
+        gpus_per_trial=resources.gpus,
         max_concurrent=resources.max_concurrent,
+        workers=resources.workers,
         keep_checkpoints=resources.keep_checkpoints,
         resolved=config.model_dump(mode="json"),
     )

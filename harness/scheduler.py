@@ -10,7 +10,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from harness.conductor import Conductor
-from harness.trial import EVALUATION, FAILURE
+from harness.trial import CHECKPOINT, EVALUATION, FAILURE, RESTARTED
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -49,9 +49,17 @@ class SweepScheduler(FIFOScheduler):
         name = trial.config["name"]
         if FAILURE in result:
             self._conductor.on_failure(name, result[FAILURE])
-        elif self._conductor.on_evaluation(name, json.loads(result[EVALUATION])):
+        elif RESTARTED in result:
+            self._conductor.on_restart(name)
+        elif self._is_to_stop(name, result):
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
+
+    def _is_to_stop(self, name: str, result: dict[str, Any]) -> bool:
+        stops = self._conductor.on_evaluation(name, json.loads(result[EVALUATION]))
+        if CHECKPOINT in result:  # stored by Ray Train, of which Tune knows nothing
+            self._conductor.on_checkpoint(name, result[CHECKPOINT])
+        return stops
 
 
 class SweepCallback(Callback):

@@ -97,9 +97,10 @@ def _plan(results: Path, resolved: dict[str, object]) -> Plan:
         name=config.name,
         studies=studies,
         results=results,
-        cpus_per_trial=config.resources.cpus_per_trial,
-        gpus_per_trial=config.resources.gpus_per_trial,
+        cpus_per_trial=config.resources.cpus,
+        gpus_per_trial=config.resources.gpus,
         max_concurrent=config.resources.max_concurrent,
+        workers=config.resources.workers,
         resolved=resolved,
     )
 

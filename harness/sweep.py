@@ -3,6 +3,8 @@
 import os
 import threading
 import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from harness.study_figures import StudyFigures
 from harness.study_state import StudyState, study_state
 from harness.sweep_folder import locked, prepare, storage_problem, sweep_id, writable
 from harness.tracking import Tracker
+from harness.workers import trials_at_once
 from ndcl.errors import UserError
 
 LOG_FILE = "ray.log"
@@ -132,36 +135,55 @@ class _Sweep:
         self.progress.say(f"Ray failed and is started again; nothing is lost ({reason})")
 
     def _fit(self) -> None:
-        with local_ray(self.plan.folder / LOG_FILE) as available, stop_signals(self._stop):
-            self.conductor.max_concurrent = concurrency(available, self._needed, self.plan.max_concurrent)
+        log, several = self.plan.folder / LOG_FILE, self.plan.workers is not None
+        with local_ray(log, with_dashboard=several) as nodes, stop_signals(self._stop):
+            self.conductor.max_concurrent = self._max_concurrent(nodes)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.conductor.max_concurrent)
             self._tuner().fit()
 
+    def _max_concurrent(self, nodes: Sequence[Mapping[str, float]]) -> int:
+        if self.plan.workers is not None:
+            return trials_at_once(self.plan.workers, nodes, self.plan.max_concurrent)
+        return concurrency(sum(map(Counter, nodes), Counter()), self._needed, self.plan.max_concurrent)
+
     @property
     def _needed(self) -> dict[str, float]:
-        """What one trial occupies."""
+        """What a trial of one process occupies."""
         return {"CPU": self.plan.cpus_per_trial, "GPU": self.plan.gpus_per_trial}
+
+    def _trainable(self, run: str) -> Any:
+        """What Ray Tune runs as a trial."""
+        from ray import tune
+
+        from harness.trial import run_trial
+
+        if self.plan.workers is None:
+            return tune.with_resources(run_trial, self._needed)
+        from harness.distributed_trial import DRIVER, distributed_trial
+
+        return tune.with_resources(distributed_trial(self.plan.workers, self.folders.root / run), DRIVER)
 
     def _tuner(self) -> Any:
         from ray import tune
 
         from harness.scheduler import SweepCallback, SweepScheduler, SweepSearcher
-        from harness.trial import run_trial
 
+        run = self.folders.new_run()
         return tune.Tuner(
-            tune.with_resources(run_trial, self._needed),
+            self._trainable(run),
             tune_config=tune.TuneConfig(
                 search_alg=SweepSearcher(self.conductor),
                 scheduler=SweepScheduler(self.conductor),
                 num_samples=-1,
-                reuse_actors=True,
+                reuse_actors=self.plan.workers is None,
                 trial_name_creator=lambda trial: trial.config["name"],
                 trial_dirname_creator=lambda trial: trial.config["folder"],
             ),
             run_config=tune.RunConfig(
-                name=self.folders.new_run(),
+                name=run,
                 storage_path=str(self.folders.root.resolve()),
                 verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials say when
                 failure_config=tune.FailureConfig(max_failures=MAX_FAULTS),
                 callbacks=[SweepCallback(self.conductor, self._on_step)],
             ),

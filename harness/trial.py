@@ -30,6 +30,8 @@ from ndcl.training import Training, build_training
 
 EVALUATION, FAILURE = "evaluation", "failure"
 """Keys of a report: an evaluation in JSON, or the one line that says why the training can't go on."""
+CHECKPOINT, RESTARTED = "checkpoint", "restarted"
+"""Keys of the reports of several workers: where a checkpoint was stored, and that a worker died and all start again."""
 PROBLEMS_KEPT = 4
 AnyTraining = Training | CrossValidation
 
@@ -43,17 +45,26 @@ def run_trial(config: dict[str, Any]) -> None:
     A process that dies is started again by Ray, and goes on from its newest checkpoint.
     """
     try:
-        legs = [(int(leg["from_step"]), TrainConfig.from_dict(leg["train"])) for leg in config["legs"]]
-        reset_process(legs[0][1].seed, config["num_threads"])
-        with _newest_checkpoint(config["resume_from"]) as folder:
-            if folder is not None:
-                # It may be unknown to the driver if that was killed at the wrong moment.
-                tune.report({EVALUATION: (folder / EVALUATION_FILE).read_text()})
-            for training, evaluation in _trained(legs, folder, config["take_over"]):
-                values = with_confusion(evaluation) if config["confusion"] else evaluation.to_dict()
-                report(training, to_json(values))
+        for training, evaluation in evaluated(config, tune.get_checkpoint()):
+            report(training, evaluation)
     except Exception as error:
         tune.report({FAILURE: one_line(error)})
+
+
+def evaluated(config: dict[str, Any], own: "tune.Checkpoint | None") -> Iterator[tuple[AnyTraining | None, str]]:
+    """Train by a trial's config, yielding the training at each of its evaluations (JSON).
+
+    The training goes on from this attempt's `own` checkpoint after a fault, else from that of an earlier attempt. Its
+    evaluation comes first, without a training: it may be unknown to the driver if that was killed at the wrong moment.
+    """
+    legs = [(int(leg["from_step"]), TrainConfig.from_dict(leg["train"])) for leg in config["legs"]]
+    reset_process(legs[0][1].seed, config["num_threads"])
+    with _newest_checkpoint(own, config["resume_from"]) as folder:
+        if folder is not None:
+            yield None, (folder / EVALUATION_FILE).read_text()
+        for training, evaluation in _trained(legs, folder, config["take_over"]):
+            values = with_confusion(evaluation) if config["confusion"] else evaluation.to_dict()
+            yield training, to_json(values)
 
 
 Leg = tuple[int, TrainConfig]
@@ -82,11 +93,14 @@ def _trained(legs: Sequence[Leg], folder: Path | None, take_over: bool) -> Itera
                     break
             if done < config.num_steps:
                 start = Path(between) / str(done)
-                training.save(start)
+                training.write(start)  # each worker for itself
 
 
-def report(training: AnyTraining, evaluation: str) -> None:
-    """Report an evaluation (JSON) with a checkpoint, and wait until the driver has seen it."""
+def report(training: AnyTraining | None, evaluation: str) -> None:
+    """Report an evaluation (JSON) with a checkpoint of its training, and wait until the driver has seen it."""
+    if training is None:
+        tune.report({EVALUATION: evaluation})
+        return
     with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=scratch_folder()) as name:
         training.save(Path(name) / TRAINING)
         (Path(name) / EVALUATION_FILE).write_text(evaluation)
@@ -134,9 +148,8 @@ def _problem_key(config: TrainConfig) -> str:
 
 
 @contextmanager
-def _newest_checkpoint(resume_from: str | None) -> Iterator[Path | None]:
+def _newest_checkpoint(own: "tune.Checkpoint | None", resume_from: str | None) -> Iterator[Path | None]:
     """The checkpoint to go on from: this attempt's own after a fault, else the one of an earlier attempt, if whole."""
-    own = tune.get_checkpoint()
     if own is not None:
         with own.as_directory() as name:
             if is_whole(Path(name)):

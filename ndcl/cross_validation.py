@@ -47,8 +47,12 @@ class CrossValidation:
         The first of several workers writes; when this returns, it is written.
         """
         if self.group.is_first:
-            checkpoints.write_parts(folder, {name: fold.write for name, fold in self._numbered().items()})
+            self.write(folder)
         self.group.barrier()
+
+    def write(self, folder: Path) -> None:
+        """As `save`, by this process, whether it is the first or not, without waiting for others."""
+        checkpoints.write_parts(folder, {name: fold.write for name, fold in self._numbered().items()})
 
     def load(self, folder: Path, **options: Any) -> None:
         """Go on from a checkpoint; `options` as for a single training. Raises UserError."""

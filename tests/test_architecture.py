@@ -20,6 +20,7 @@ PURE = {
     *(path.stem for path in (ROOT / "harness").glob("report*.py")),
     "config",
     "records",
+    "workers",
     "status",
     "status_view",
 }

@@ -158,6 +158,24 @@ def test_config_is_frozen(write):
         ({"overrides": [{"train": {}}]}, "overrides.0.target: an override needs at least one of"),
         ({"overrides": [{"targets": "scan"}]}, "overrides.0.targets: unknown key; did you mean 'target'?"),
         ({"resources": {"cpus_per_trial": 0}}, "resources.cpus_per_trial: input should be greater than 0"),
+        ({"resources": {"workers_per_trial": 0}}, "resources.workers_per_trial: input should be greater than"),
+        (
+            {"resources": {"workers_per_trial": {"min": 3, "max": 2}}},
+            "resources.workers_per_trial.min: 3 is greater than max, 2; exchange them",
+        ),
+        (
+            {"resources": {"workers_per_trial": 2, "cpus_per_trial": 2}},
+            "resources.cpus_per_trial: with several workers a trial has none; use cpus_per_worker",
+        ),
+        (
+            {"resources": {"gpus_per_worker": 1}},
+            "resources.gpus_per_worker: with one worker a trial has none; use gpus_per_trial",
+        ),
+        (
+            {"resources": {"placement": "SPREAD"}},
+            "resources.placement: with one worker a trial has none; leave it out",
+        ),
+        ({"resources": {"workers_per_trial": 2, "placement": "ROUND"}}, "resources.placement: input should be 'PACK'"),
     ],
 )
 def test_mistakes_are_one_line_with_file_and_key(write, changes, message):

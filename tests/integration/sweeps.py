@@ -144,5 +144,5 @@ def check_mlflow(plan: Plan, found: list[TrialRecord]) -> None:
 
 def check_checkpoints(plan: Plan, found: list[TrialRecord]) -> None:
     """A finished trial keeps one checkpoint, others none."""
-    kept = {str(path) for path in (plan.folder / "ray").glob("run-*/*/checkpoint_*")}
+    kept = {str(path) for path in (plan.folder / "ray").glob("run-*/*/checkpoint_*/")}
     assert kept == {record.checkpoint for record in found if record.state == "finished"}

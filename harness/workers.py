@@ -1,0 +1,62 @@
+"""The processes that train one trial together, and how many such trials fit on the nodes of a cluster. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ndcl.errors import UserError
+
+Placement = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
+"""Where the workers go, as Ray names it: on few nodes, over many, on one, each on a node of its own."""
+WHERE = {"STRICT_PACK": " on one node", "STRICT_SPREAD": " on a node of its own each"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """The processes of one trial: as many as there is room for, between `least` and `most`."""
+
+    least: int
+    most: int
+    cpus: float = 1.0
+    """CPU cores that each occupies."""
+    gpus: int = 0
+    """GPUs that each occupies."""
+    placement: Placement = "PACK"
+
+    @property
+    def needed(self) -> dict[str, float]:
+        """What each worker occupies, by Ray's names."""
+        return {"CPU": self.cpus, "GPU": float(self.gpus)}
+
+
+def trials_at_once(workers: Workers, nodes: Sequence[Mapping[str, float]], limit: int | None) -> int:
+    """How many trials of several workers run at once on nodes with these resources, so that none waits for another.
+
+    Where not even one with the most workers fits, but one with the least does, it is one.
+    Raises UserError if none fits.
+    """
+    rooms = [_room(workers, node) for node in nodes]
+    fitting = _fitting(rooms, workers.most, workers.placement) or min(
+        1, _fitting(rooms, workers.least, workers.placement)
+    )
+    if not fitting:
+        raise UserError(
+            f"resources: a trial needs {workers.least} workers of {workers.cpus:g} CPU and {workers.gpus} GPU"
+            f"{WHERE.get(workers.placement, '')}, but there is room for {sum(rooms)} on {len(rooms)} "
+            f"node{'s' if len(rooms) > 1 else ''}; lower resources.workers_per_trial or what each worker occupies"
+        )
+    return min(fitting, limit) if limit else fitting
+
+
+def _room(workers: Workers, node: Mapping[str, float]) -> int:
+    """How many workers fit on a node."""
+    return min(int(node.get(kind, 0.0) / number + 1e-9) for kind, number in workers.needed.items() if number > 0)
+
+
+def _fitting(rooms: Sequence[int], size: int, placement: Placement) -> int:
+    """How many trials of `size` workers fit on nodes that have room for so many workers each."""
+    if placement == "STRICT_PACK":
+        return sum(room // size for room in rooms)
+    if placement == "STRICT_SPREAD":
+        return max(n for n in range(sum(rooms) // size + 1) if sum(min(room, n) for room in rooms) >= n * size)
+    return sum(rooms) // size

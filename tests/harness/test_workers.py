@@ -1,0 +1,72 @@
+"""How many trials of several workers fit on the nodes of a cluster, and what a sweep's file may say of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config import ResourceSpec
+from harness.machine import fit
+from harness.workers import Workers, trials_at_once
+from ndcl.errors import UserError
+from tests.harness.test_plan import plan_of
+
+SMALL, LARGE = {"CPU": 2.0, "node:a": 1.0}, {"CPU": 8.0, "GPU": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("workers", "nodes", "limit", "expected"),
+    [
+        ({"least": 2, "most": 2}, [SMALL], None, 1),
+        ({"least": 2, "most": 2}, [SMALL] * 3, None, 3),
+        ({"least": 2, "most": 2}, [SMALL] * 3, 2, 2),
+        ({"least": 3, "most": 3}, [SMALL] * 3, None, 2),
+        (
+            {"least": 2, "most": 2, "cpus": 1.5},
+            [SMALL] * 3,
+            None,
+            1,
+        ),  # one on each node
+        ({"least": 3, "most": 3, "gpus": 1}, [SMALL, LARGE, LARGE], None, 2),
+        ({"least": 3, "most": 3, "placement": "STRICT_PACK"}, [SMALL, LARGE], None, 2),
+        ({"least": 2, "most": 2, "placement": "STRICT_SPREAD"}, [SMALL, LARGE], None, 2),
+        ({"least": 1, "most": 4}, [SMALL], None, 1),  # two of one each would take each other's place
+        ({"least": 1, "most": 4}, [LARGE], None, 2),
+    ],
+)
+def test_as_many_trials_as_have_room_for_all_their_workers(
+    workers: dict[str, Any], nodes: list[dict[str, float]], limit: int | None, expected: int
+) -> None:
+    assert trials_at_once(Workers(**workers), nodes, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "message"),
+    [
+        ({"least": 7, "most": 9}, "needs 7 workers of 1 CPU and 0 GPU, but there is room for 6 on 3 nodes; lower"),
+        ({"least": 3, "most": 3, "placement": "STRICT_PACK"}, "0 GPU on one node, but"),
+        ({"least": 4, "most": 4, "placement": "STRICT_SPREAD"}, "on a node of its own each, but there is room for 6"),
+        ({"least": 2, "most": 2, "gpus": 1}, "but there is room for 0 on 3 nodes"),
+    ],
+)
+def test_workers_that_never_fit_are_refused(workers: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"^resources: a trial .*{message}"):
+        trials_at_once(Workers(**workers), [SMALL] * 3, None)
+
+
+def test_one_worker_is_the_trials_own_process() -> None:
+    resources = ResourceSpec(cpus_per_trial=2, gpus_per_trial=0.5)
+    assert (resources.workers, resources.cpus, resources.gpus) == (None, 2, 0.5)
+
+
+def test_a_plan_knows_its_workers_and_what_they_occupy_together() -> None:
+    resources = {"workers_per_trial": {"min": 2, "max": 4}, "cpus_per_worker": 3, "gpus_per_worker": 1}
+    plan = plan_of(Path("/out"), resources=resources | {"placement": "SPREAD"})
+    assert plan.workers == Workers(least=2, most=4, cpus=3, gpus=1, placement="SPREAD")
+    assert (plan.cpus_per_trial, plan.gpus_per_trial, plan.cpus_per_process) == (12, 4, 3)
+
+
+def test_a_plan_says_when_its_workers_do_not_fit_this_machine() -> None:
+    found = fit(plan_of(Path("/out"), resources={"workers_per_trial": 10_000}))
+    assert found.max_concurrent == 0
+    assert "needs 10000 workers" in (found.problem or "")
