@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 import ndcl.data.loader
@@ -101,7 +102,8 @@ def _whole(parameter: Tensor) -> Tensor:
 def broken(folder: Path) -> dict[str, Result]:
     """The same training with one part of it broken on purpose."""
     config = config_of(folder, "images", {"name": "ndcl"})
-    return {name: _run_with(patch, config) for name, patch in BROKEN.items()}
+    in_parts = dataclasses.replace(config, sharding="full")
+    return {name: _run_with(patch, in_parts if "parts" in name else config) for name, patch in BROKEN.items()}
 
 
 def _run_with(patch: Callable[[], Any], config: TrainConfig) -> Result:
@@ -153,6 +155,7 @@ def _dropped_by_worker() -> Any:
 
 BROKEN: dict[str, Callable[[], Any]] = {
     "gradients averaged instead of summed": _averaged,
+    "gradients of parts averaged": lambda: mock.patch.object(FSDPModule, "set_gradient_divide_factor"),
     "gradients not summed": _unsummed,
     "each worker's plan by a seed of its own": _own_seed,
     "logits in another order": _rolled_logits,
@@ -162,8 +165,8 @@ BROKEN: dict[str, Callable[[], Any]] = {
 
 
 def resumed(folder: Path, checkpoint_folder: Path, num_steps: int) -> Result:
-    """By `train`, from the newest checkpoint there."""
-    config = config_of(folder, "vectors", {"name": "ndcl"}, num_steps=num_steps)
+    """By `train`, from the newest checkpoint there, which several workers write and take in parts."""
+    config = config_of(folder, "vectors", {"name": "ndcl"}, num_steps=num_steps, sharding="full")
     evaluations = [evaluation.to_dict() for evaluation in train(config, checkpoint_folder)]
     newest = checkpoints.newest(checkpoint_folder)
     assert newest is not None
