@@ -87,6 +87,7 @@ class RemoteFolder:
 
         with tempfile.TemporaryDirectory(prefix="ndcl-checkpoint-") as name:
             copy = Path(name) / folder_name(step)
+            copy.mkdir()
             with self._clear_errors("read", folder_name(step)):
                 fs.copy_files(f"{self._path}/{copy.name}", str(copy), self._filesystem, fs.LocalFileSystem())
             yield copy
