@@ -14,8 +14,8 @@ help: ## show this
 sweep: install ## search NDCL and ERM on the embedded digits, every domain unseen in turn
 	@$(BIN)/ndcl sweep search_spaces/digits.yaml
 
-test: lint ## lint, types and every test
-	$(BIN)/python -m pytest
+test: lint ## lint, types and every test, in two processes
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 ui: install ## open the MLflow UI on 127.0.0.1
 	@$(BIN)/ndcl ui

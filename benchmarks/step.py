@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from ndcl.algorithms import Sources, build_algorithm
 from ndcl.batch import Batch, Layout
 from ndcl.config import TrainConfig
+from ndcl.data.workers import keep_freed_memory
 from ndcl.mixing import quotas
 from ndcl.models import build_network
 from ndcl.parallel import Group
@@ -157,6 +158,8 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     torch.set_num_threads(1)
+    if device.type == "cpu":
+        keep_freed_memory()  # as every training does
     used = "MFU" if peak_flops(device, arguments.precision) else "speed"
     heads = (
         "backbone:px", "K", "N + M", "ERM ms", "NDCL ms", "floor", "over the floor", "ERM images/s", "NDCL images/s",

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from harness import cli_models
 from harness.cli_data import data
+from harness.cli_sweeps import recorded_sweep, sweep_name
 from ndcl.errors import NonFiniteLossError, UserError
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ def status(
     from harness.status import read_status
     from harness.status_view import status_view, watched
 
-    console, name = Console(), _sweep_name(name)
+    console, name = Console(), sweep_name(name)
     if watch:
         watched(console, lambda: read_status(results, name))
     else:
@@ -168,13 +170,7 @@ def report(
     ] = None,
 ) -> None:
     """Show the comparison of a sweep that has run or is running, and write it to its report.md and report.json."""
-    from harness.records import Journal
-
-    name = _sweep_name(name)
-    records = Journal(results / name).read()
-    if not records:
-        raise UserError(f"there is no sweep '{name}' in {results}; run it first with: ndcl sweep, or give --results")
-    _compare(results / name, records, reference)
+    _compare(*recorded_sweep(name, results), reference)
 
 
 @app.command(epilog="Example: ndcl ui --results results --port 5000")
@@ -198,12 +194,7 @@ def ui(
     os.execv(sys.executable, command)
 
 
-def _sweep_name(name: str) -> str:
-    if not name.endswith((".yaml", ".yml")):
-        return name
-    from harness.config import load_sweep
-
-    return load_sweep(Path(name)).name
+cli_models.add_verbs(app)
 
 
 def _plan(sweep: Path, settings: list[str] | None, results: Path) -> "Plan":

@@ -50,6 +50,7 @@ class Conductor:
         }
         for study in plan.studies:
             self._searches[study.key.name].reconcile(self.agenda.search_records(study))
+            self._keep_selected(study)
             self._advance(study)
 
     def next_trial(self) -> dict[str, Any] | None:
@@ -185,6 +186,7 @@ class Conductor:
 
     def _started(self, due: Due) -> TrialRecord:
         if due.interrupted is not None:
+            self._folders.keep_only(due.name, due.interrupted.checkpoint)
             again = due.interrupted.state == "interrupted"  # one that waited goes on without having been disturbed
             return replace(due.interrupted, state="running", attempts=due.interrupted.attempts + again)
         now, study = time.time(), due.study
@@ -234,6 +236,8 @@ class Conductor:
         elif record.until is not None and record.step >= record.until and recovered.checkpoint is not None:
             recovered = replace(recovered, state="waiting")
         self._journal.write(recovered)
+        if recovered.state != "interrupted":  # or else a process that outlived its driver may yet write one
+            self._folders.keep_only(recovered.name, recovered.checkpoint)
         return recovered
 
     def __reduce__(self) -> tuple[Any, ...]:

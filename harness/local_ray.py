@@ -32,19 +32,31 @@ def local_ray(log_file: Path) -> Iterator[Mapping[str, float]]:
     with _log_to(log_file):
         is_ours = not ray.is_initialized()
         if is_ours:
-            # "local", because without an address Ray joins whatever cluster it finds, also a dead one.
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
+            _start()
         try:
             yield ray.cluster_resources()
         finally:
             if is_ours:
                 ray.shutdown()
+
+
+def _start() -> None:
+    """Start Ray. Raises RuntimeError, as for its other faults, if it did not come up in time."""
+    import ray
+
+    try:
+        # "local", because without an address Ray joins whatever cluster it finds, also a dead one.
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )
+    except Exception as error:
+        if type(error) is Exception:  # what Ray raises on a machine that is too busy
+            raise RuntimeError(f"Ray did not start: {error}") from error
+        raise
 
 
 def concurrency(available: Mapping[str, float], needed: Mapping[str, float], limit: int | None) -> int:

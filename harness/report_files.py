@@ -18,12 +18,12 @@ from harness.sweep_folder import SWEEP_FILE
 
 def compare_sweep(folder: Path, records: Sequence[TrialRecord], reference: str | None = None) -> Comparison:
     """The comparison of a sweep's records in the order of its plan. Raises UserError for an unknown `reference`."""
-    plan = _planned(folder)
+    plan = planned_studies(folder)
     top_k = max((study.top_k for study in plan), default=1)
     return compare(records, reference=reference, studies=[study.key for study in plan], top_k=top_k)
 
 
-def _planned(folder: Path) -> tuple[StudyPlan, ...]:
+def planned_studies(folder: Path) -> tuple[StudyPlan, ...]:
     """The studies of the sweep in `folder` in the order of its YAML, or none if that can't be known."""
     path = folder / SWEEP_FILE
     if not path.exists():

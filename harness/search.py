@@ -15,7 +15,9 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from harness.database_files import make_whole
 from harness.designs import design_values
+from harness.halving import HalvingPruner
 from harness.records import ENDED, TrialRecord
 from harness.selection import best_checkpoint, merit, value_of
 from harness.space import defaults, suggest
@@ -33,6 +35,11 @@ def open_storage(path: Path) -> optuna.storages.RDBStorage:
     """The sqlite file of a sweep's Optuna studies, readable by optuna-dashboard."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    make_whole(path, lambda partial: _storage(partial).engine.dispose())
+    return _storage(path)
+
+
+def _storage(path: Path) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(
         f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}}
     )
@@ -72,8 +79,8 @@ class StudySearch:
         for record in records:
             if record.name not in known:
                 self._add(record)
-            elif record.state in ENDED:
-                self._tell(known[record.name].number, record)
+            elif record.state in ENDED and not known[record.name].state.is_finished():
+                self._close(known[record.name], record)
         self.study.sampler = _sampler(self.plan, drawn=len(self._all()))
         self._take_up({record.name for record in records})
         if not records and self.plan.sampler != "grid":
@@ -131,6 +138,14 @@ class StudySearch:
         trial = self._trials.pop(record.name, None)
         if trial is not None:
             self._tell(trial.number, record)
+
+    def _close(self, found: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
+        """Tell an end, and before it the reports that a kill has cut off."""
+        trial = optuna.Trial(self.study, found._trial_id)
+        for evaluation in self._reports(record):
+            if evaluation["step"] not in found.intermediate_values:
+                trial.report(_reported(evaluation, self.plan), evaluation["step"])
+        self._tell(found.number, record)
 
     def _tell(self, number: int, record: TrialRecord) -> None:
         state = _STATES[record.state]
@@ -203,9 +218,7 @@ def _pruner(config: "SchedulerConfig", evaluate_every: int) -> optuna.pruners.Ba
     """The pruner; the config counts evaluations, Optuna is told optimiser steps."""
     min_steps = config.min_resource * evaluate_every
     if config.name == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=min_steps, reduction_factor=config.reduction_factor, min_early_stopping_rate=0
-        )
+        return HalvingPruner(min_steps=min_steps, reduction_factor=config.reduction_factor)
     if config.name == "median":
         return optuna.pruners.MedianPruner(n_warmup_steps=min_steps, interval_steps=evaluate_every)
     return optuna.pruners.NopPruner()  # also for a population, whose trials learn instead of ending

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ndcl.diagnostics import Diagnostics
 
 SHOT_GROUPS = ("many", "median", "few", "zero")
 
@@ -46,6 +49,8 @@ class Evaluation:
     """On validation images of the target domain; only where the config asks for the oracle."""
     held_out: dict[str, Accuracies] | None = None
     """Per source domain, of a network trained without it; only in a cross-validation over domains."""
+    diagnostics: "Diagnostics | None" = None
+    """What the bound on the target error is made of; not in a cross-validation over domains."""
 
     @property
     def validation_accuracy(self) -> float:
@@ -67,6 +72,7 @@ class Evaluation:
             "target": _plain(self.target),
             "oracle": None if self.oracle is None else _plain(self.oracle),
             "held_out": self.held_out and {domain: _plain(part) for domain, part in self.held_out.items()},
+            "diagnostics": self.diagnostics and self.diagnostics.to_dict(),
         }
 
 

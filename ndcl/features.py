@@ -4,10 +4,7 @@ Legend: n images or vectors, m of them in a batch, F features.
 """
 
 import hashlib
-import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ndcl.config import ModelConfig
+from ndcl.data.ahead import done_ahead
 from ndcl.data.decoding import decode_to, resize
 from ndcl.data.problem import Problem
 from ndcl.data.store import Store
@@ -29,8 +27,6 @@ from ndcl.models.backbone import Backbone, Stage
 CPU = torch.device("cpu")
 Dtype = Literal["float16", "float32"]
 DTYPES: tuple[Dtype, ...] = ("float16", "float32")
-READERS = min(8, os.cpu_count() or 1)
-"""Threads that read and decode batches ahead of the network."""
 NOTE = "features"
 """Key of the notes under which it stands what a data set's features were made from."""
 STATISTICS_ROWS = 4096
@@ -72,7 +68,10 @@ def embed(
         dtype=dtype,
         notes={NOTE: extractor.origin() | {"batch_size": batch_size}},
     ) as writer:
-        for rows, images in _read_ahead(extractor.images, len(source), batch_size):
+        batches = (
+            np.arange(start, min(start + batch_size, len(source))) for start in range(0, len(source), batch_size)
+        )
+        for rows, images in done_ahead(extractor.images, batches):
             features = _rounded(extractor(images), dtype)
             labels, domains = source.labels[rows].tolist(), source.domain_ids[rows].tolist()
             writer.append(features, labels, domains, None if paths is None else [paths[row] for row in rows])
@@ -189,29 +188,6 @@ def weights_digest(state: dict[str, Tensor]) -> str:
         digest.update(f"{name} {state[name].dtype} {list(state[name].shape)}".encode())
         digest.update(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _read_ahead(
-    images: Callable[[NDArray[np.int64]], Tensor], num_images: int, batch_size: int
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Rows [m] and images of each batch in order, read by threads while the network is busy with those before."""
-    waiting: deque[tuple[NDArray[np.int64], Future[Tensor]]] = deque()
-    pool = ThreadPoolExecutor(READERS)
-    try:
-        for start in range(0, num_images, batch_size):
-            rows = np.arange(start, min(start + batch_size, num_images))
-            waiting.append((rows, pool.submit(images, rows)))
-            if len(waiting) > READERS:
-                yield _next(waiting)
-        while waiting:
-            yield _next(waiting)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _next(waiting: deque[tuple[NDArray[np.int64], Future[Tensor]]]) -> tuple[NDArray[np.int64], Tensor]:
-    rows, images = waiting.popleft()
-    return rows, images.result()
 
 
 def _rounded(features: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:

@@ -31,8 +31,10 @@ from ndcl.data.loader import Loader
 from ndcl.data.problem import Problem, build_problem, without_domain
 from ndcl.data.sampler import DomainSampler
 from ndcl.data.transforms import delivered_shape
+from ndcl.data.workers import keep_freed_memory
+from ndcl.diagnostics import diagnose
 from ndcl.errors import NonFiniteLossError, UserError
-from ndcl.evaluation import Accuracies, Evaluation, accuracies
+from ndcl.evaluation import Evaluation, accuracies
 from ndcl.features import standardize
 from ndcl.models import build_network
 from ndcl.optimization import parameter_groups
@@ -56,6 +58,8 @@ class Training:
         self.group = group or Group.current()
         self.problem = problem or build_problem(config.data, config.imbalance)
         self.device = local_device(resolve_device(config.device), self.group)
+        if self.device.type == "cpu":
+            keep_freed_memory()  # each step makes and frees the same large tensors
         store, source_labels = self.problem.store, [self.problem.store.labels[rows] for rows in self.problem.train]
         self.sampler = DomainSampler(
             source_labels, config.batch_size, config.seed, config.resampling_ratio, num_classes=len(store.classes)
@@ -193,9 +197,15 @@ class Training:
         parts = [*problem.validation, problem.target_test]
         if self.config.oracle:
             parts.append(problem.target_oracle)
-        measured = self._accuracies(parts)
+        labels = [problem.store.labels[part] for part in parts]
+        logits = torch.split(self.logits(np.concatenate(parts)), [len(part) for part in parts])
+        measured = [
+            accuracies(own, outputs.argmax(dim=1).numpy(), problem.groups)
+            for own, outputs in zip(labels, logits, strict=True)
+        ]
         seconds, *values = self.group.from_first([self.seconds, *losses.values()])
         validation = dict(zip(problem.source_domains, measured, strict=False))
+        *source, target = zip(logits[: len(validation) + 1], labels[: len(validation) + 1], strict=True)
         return Evaluation(
             step=self.step,
             seconds=seconds,
@@ -203,36 +213,34 @@ class Training:
             validation=validation,
             target=measured[len(validation)],
             oracle=measured[-1] if self.config.oracle else None,
+            diagnostics=diagnose(source, target, problem.groups),
         )
 
-    def _accuracies(self, parts: list[NDArray[np.int64]]) -> list[Accuracies]:
-        """Accuracies on each of `parts`, store indices [n] each."""
-        predictions = self.predict(np.concatenate(parts))
-        ends = np.cumsum([len(part) for part in parts])[:-1]
-        labels = self.problem.store.labels
-        return [
-            accuracies(labels[part], guess, self.problem.groups)
-            for part, guess in zip(parts, np.split(predictions, ends), strict=True)
-        ]
-
-    @torch.no_grad()  # and not inference mode, whose tensors a sharded network could not train with afterwards
     def predict(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Predicted class [n] of the store's images `indices` [n], with the network as it is now.
 
         Several workers must ask for the same, and each predicts its share.
         """
+        return self.logits(indices).argmax(dim=1).numpy()
+
+    @torch.no_grad()  # and not inference mode, whose tensors a sharded network could not train with afterwards
+    def logits(self, indices: NDArray[np.int64]) -> Tensor:
+        """Logits float32 [n, K] of the store's images `indices` [n], with the network as it is now, on the CPU.
+
+        Several workers must ask for the same, and each computes its share.
+        """
         own = indices[self.group.share.rows(len(indices))]
         # as many passes on all workers: those through a sharded network are collectives
         padded = np.append(own, indices[: self.group.share.longest(len(indices)) - len(own)])
+        none = torch.empty((0, len(self.problem.store.classes)), device=self.device)
         self.network.eval()
-        guesses = [self._predict(inputs) for inputs in self.loader.evaluation_inputs(padded)]
+        parts = [self._logits(inputs) for inputs in self.loader.evaluation_inputs(padded)]
         self.network.train()
-        none = torch.empty(0, dtype=torch.int64, device=self.device)
-        return self.group.gather(torch.cat([none, *guesses])[: len(own)], len(indices)).cpu().numpy()
+        return self.group.gather(torch.cat([none, *parts])[: len(own)], len(indices)).cpu()
 
-    def _predict(self, inputs: Tensor) -> Tensor:
+    def _logits(self, inputs: Tensor) -> Tensor:
         with autocast(self.device, self.config.precision):
-            return cast(Tensor, self.network(inputs).argmax(dim=1))
+            return cast(Tensor, self.network(inputs)).float()
 
     def _keep_best(self, evaluation: Evaluation) -> None:
         merit = evaluation.merit(self.config.select_by)

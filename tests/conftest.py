@@ -9,6 +9,13 @@ import pytest
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", MLFLOW_DISABLE_TELEMETRY="true", OMP_NUM_THREADS="1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes (`make test`), those that share a Ray run in one of them."""
+    for item in items:
+        if "local_ray_session" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(scope="session")
 def local_ray_session() -> Iterator[None]:
     """A Ray of two CPUs that all tests of a run share, since starting one takes seconds."""

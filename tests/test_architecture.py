@@ -65,8 +65,14 @@ def test_losses_mixing_and_models_know_nothing_of_algorithms(path: Path) -> None
     assert not [name for name in imports(path) if name.startswith(("ndcl.algorithms", "ndcl.training"))]
 
 
-def test_one_file_imports_mlflow() -> None:
-    assert [path.name for path in sources("harness") if "mlflow" in packages(path)] == ["tracking.py"]
+def test_one_package_imports_mlflow() -> None:
+    assert {path.parent.name for path in sources("harness") if "mlflow" in packages(path)} == {"tracking"}
+
+
+@pytest.mark.parametrize("path", sources("ndcl/serving"), ids=lambda p: p.stem)
+def test_models_in_use_know_nothing_of_training(path: Path) -> None:
+    above = ("ndcl.training", "ndcl.algorithms", "ndcl.losses", "ndcl.mixing")
+    assert not [name for name in imports(path) if name.startswith(above)]
 
 
 @pytest.mark.parametrize("name", sorted(PURE))

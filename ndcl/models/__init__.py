@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import torch
 
@@ -12,9 +13,9 @@ from ndcl.models.backbone import Backbone
 from ndcl.models.families import FAMILY_OF
 from ndcl.models.network import Network, frozen_stages
 from ndcl.models.small import Linear, Mlp, SmallCnn
-from ndcl.models.torchvision_backbone import TorchvisionBackbone
+from ndcl.models.torchvision_backbone import TorchvisionBackbone, renormalization
 
-__all__ = ["BACKBONES", "PRETRAINED", "Network", "build_network", "require_fit"]
+__all__ = ["BACKBONES", "PRETRAINED", "Network", "build_network", "empty_network", "require_fit"]
 
 PRETRAINED = tuple(FAMILY_OF)
 """Backbones that take `weights`."""
@@ -44,6 +45,17 @@ def build_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes
         torch.manual_seed(seed)
         network = Network(BACKBONES[config.backbone](config, input_shape), num_classes, config)
     return network.to(memory_format=torch.channels_last)
+
+
+def empty_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes: int) -> Network:
+    """The network of a training, for its state dict to be loaded into: `config`'s weights are not read.
+
+    Raises UserError as `build_network` does.
+    """
+    network = build_network(replace(config, weights="none"), input_shape, num_classes, seed=0)
+    if config.weights != "none":  # what pretrained weights need of their inputs stands in no state dict
+        cast(TorchvisionBackbone, network[0]).renormalize = renormalization(config.backbone, input_shape[0])
+    return network
 
 
 def require_fit(config: ModelConfig, input_shape: tuple[int, ...]) -> None:

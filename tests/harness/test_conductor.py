@@ -38,19 +38,19 @@ class Stage:
         assert config is not None
         return str(config["name"])
 
-    def checkpoint(self, name: str, step: int) -> str:
+    def checkpoint(self, name: str, step: int, accuracy: float | None = 0.5) -> str:
         """A real checkpoint as a trial leaves it, and the news of it."""
         folder = self.root / self.run / name / f"checkpoint_{step:06d}"
         folder.mkdir(parents=True)
         checkpoints.write(folder / TRAINING, {}, {"step": step})
-        (folder / EVALUATION_FILE).write_text(json.dumps(evaluation(step)))
+        (folder / EVALUATION_FILE).write_text(json.dumps(evaluation(step, accuracy)))
         self.conductor.on_checkpoint(name, str(folder))
         return str(folder)
 
     def play(self, name: str, *steps: int, accuracy: float | None = 0.5) -> None:
         for step in steps:
             self.conductor.on_evaluation(name, evaluation(step, accuracy))
-            self.checkpoint(name, step)
+            self.checkpoint(name, step, accuracy)
 
     def record(self, name: str) -> TrialRecord:
         """As it stands on the disk."""

@@ -1,10 +1,12 @@
 """The trial function with a real tiny training; what it tells Tune is caught instead of sent."""
 
 import contextlib
+import gc
 import json
 import math
 import random
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,19 @@ def test_a_process_is_reset_between_trials() -> None:
     reset_process(5, 1)
     assert state() == fresh
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_what_a_trial_leaves_behind_is_freed_and_what_is_imported_is_not_searched_for_it() -> None:
+    class Left:
+        def __init__(self) -> None:
+            self.itself = self
+
+    reset_process(0, 1)
+    frozen, left = gc.get_freeze_count(), weakref.ref(Left())
+    assert frozen > 100_000
+    reset_process(0, 1)
+    assert left() is None
+    assert gc.get_freeze_count() <= frozen
 
 
 def test_a_trial_does_not_depend_on_what_ran_before_in_its_process(caught: CaughtTune) -> None:

@@ -2,66 +2,13 @@
 
 import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration import sweeps
+from tests.integration import processes, sweeps
 
 pytestmark = pytest.mark.slow
-
-
-def _files(results: Path, state: str) -> dict[str, str]:
-    folder = results / "tiny" / "trials"
-    return {r.name: (folder / f"{r.name}.json").read_text() for r in sweeps.in_state(results, state)}
-
-
-def _children(pid: int) -> list[int]:
-    """All processes below `pid`."""
-    found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(child): int(parent) for child, parent in (line.split() for line in found.splitlines())}
-    below = [child for child, parent in parents.items() if parent == pid]
-    return below + [deeper for child in below for deeper in _children(child)]
-
-
-def _workers(driver: int) -> list[int]:
-    """The processes that train, by the name that Ray gives them."""
-    return [pid for pid in _children(driver) if "ImplicitFunc" in Path(f"/proc/{pid}/cmdline").read_text()]
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def test_after_sigkill_of_the_driver_every_trial_runs_once(tmp_path: Path) -> None:
-    path, results = sweeps.written(tmp_path), tmp_path / "results"
-    before: dict[str, str] = {}
-    for ended in (1, 5):
-        process = sweeps.started(path, results)
-        with sweeps.ended_with_test(process):
-            sweeps.wait_until(lambda ended=ended: len(_files(results, "finished")) >= ended, process)
-            workers = _workers(process.pid)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        assert workers
-        assert _files(results, "finished").items() >= before.items()
-        before = _files(results, "finished")
-        deadline = time.monotonic() + 60
-        while alive := [pid for pid in workers if _is_alive(pid)]:
-            assert time.monotonic() < deadline, f"left behind: {alive}"
-            time.sleep(0.2)
-
-    code, output = sweeps.finished(path, results)
-    assert code == 0, output
-    assert "ndcl - erm" in output
-    assert _files(results, "finished").items() >= before.items(), "a finished trial was touched"
-    sweeps.check_complete(sweeps.planned(path, results))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -102,7 +49,7 @@ def test_a_killed_trial_process_goes_on_in_the_same_trial(tmp_path: Path) -> Non
     process = sweeps.started(path, results)
     with sweeps.ended_with_test(process):
         sweeps.wait_until(lambda: any(r.checkpoint for r in sweeps.in_state(results, "running")), process)
-        os.kill(_workers(process.pid)[0], signal.SIGKILL)
+        os.kill(processes.workers(process.pid)[0], signal.SIGKILL)
         output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     (record,) = sweeps.records(results)

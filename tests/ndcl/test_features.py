@@ -13,6 +13,7 @@ import torch
 
 from ndcl import features
 from ndcl.config import ImbalanceConfig, ModelConfig, TrainConfig
+from ndcl.data import ahead
 from ndcl.data.problem import build_problem
 from ndcl.data.store import Store, is_store
 from ndcl.data.writer import StoreWriter
@@ -157,7 +158,7 @@ def test_images_are_read_ahead_but_not_without_bound(tmp_path: Path, monkeypatch
     source, asked = image_store(tmp_path / "images"), []
     inputs = source.inputs
     monkeypatch.setattr(source, "inputs", lambda rows: asked.append(len(rows)) or inputs(rows))
-    monkeypatch.setattr(features, "READERS", 2)
+    monkeypatch.setattr(ahead, "READERS", 2)
     steps = embed(source, tmp_path / "vectors", RANDOM, batch_size=1)
     next(steps)
     deadline = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""MLflow: a study is a parent run, a trial a child run. The only file that knows MLflow.
+"""MLflow: a study is a parent run, a trial a child run. Only this package knows MLflow.
 
 Runs are brought to what the records say, whatever has been logged before: `sync` may be called at any time, any
 number of times, also by another process after a kill. A background thread does it, so that no training waits for the
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.database_files import make_whole
 from harness.dotted import flat
 from harness.records import ENDED, StudyKey, TrialRecord
 from harness.study_state import StudyState
@@ -34,7 +35,7 @@ OBJECTIVES = (
     "oracle_accuracy",
 )
 """What can be maximised, beside MARKER."""
-CONFIG = "config.yaml"
+STORE_FILE, CONFIG = "mlflow.db", "config.yaml"
 MAX_PARAMS, MAX_METRICS, MAX_PARAM_LENGTH = 100, 1000, 6000
 """Limits of one `log_batch`, set by MLflow."""
 SECONDS_BETWEEN_WRITES = 2
@@ -56,7 +57,7 @@ NAME, SWEEP_ID = "ndcl.name", "ndcl.sweep_id"
 
 def store_uri(results: Path) -> str:
     """The store that all sweeps of a results folder share."""
-    return f"sqlite:///{(results / 'mlflow.db').resolve()}"
+    return _uri(results / STORE_FILE)
 
 
 def artifact_folder(results: Path) -> Path:
@@ -296,9 +297,19 @@ def open_client(results: Path) -> "MlflowClient":
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with _locked(results / ".mlflow.lock"):
+        make_whole(results / STORE_FILE, lambda path: _set_up(MlflowClient(_uri(path))))
         client = MlflowClient(store_uri(results))
-        client.search_experiments(max_results=1)
+        _set_up(client)
     return client
+
+
+def _set_up(client: "MlflowClient") -> None:
+    """Have MLflow make its tables, or migrate them, which it does at the first call."""
+    client.search_experiments(max_results=1)
+
+
+def _uri(path: Path) -> str:
+    return f"sqlite:///{path.resolve()}"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,149 @@
+"""Is the harness cheaper than the field's usual launcher, at no worse a result? Both on the digits, in turn.
+
+    python benchmarks/launcher.py [--algorithm ndcl] [--targets scan sign] [--draws 20] [--trials 12]
+
+The launcher, as in DomainBed's sweeps: each trial is a process of its own, 20 a study, their values drawn at random
+(the first takes the defaults, as there); each trains all its steps, at most two run at once. The harness: one `ndcl
+sweep` over the same studies, 12 trials each, drawn by TPE, weak ones stopped by ASHA, two at once in processes that are
+used again. Space, steps, data and seed are those of search_spaces/digits.yaml for both, one thread a trial. What counts
+is the highest validation accuracy on the source domains that any trial of a study reached, by which the selection goes,
+and the time of all: for the harness that of the whole command, the start of Ray and the report included.
+
+The launcher does half of the studies before the sweep and half after it, so that a machine whose load drifts favours
+neither. On a machine that others use too only the ratio means something. Takes about 5 minutes on 2 cores.
+`--trial CONFIG RESULT` is what the launcher's processes are started with.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+AT_ONCE = 2
+LIMIT = 1 / 3
+"""Share of the launcher's time that the harness may take."""
+
+
+def sweep_file(folder: Path, algorithm: str, targets: list[str], num_trials: int) -> Path:
+    """search_spaces/digits.yaml with one algorithm and these targets, which are searched and no more."""
+    values = yaml.safe_load((ROOT / "search_spaces" / "digits.yaml").read_text())
+    values["data"]["targets"] = targets
+    values["algorithms"] = {algorithm: values["algorithms"][algorithm]}
+    values["overrides"] = [override for override in values["overrides"] if override["target"] in targets]
+    values["search"] = {"num_trials": num_trials, "scheduler": {"name": "asha", "min_resource": 1}}
+    values["final"] = {"seeds": 0}
+    values["resources"] = {"max_concurrent": AT_ONCE}
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def swept(sweep: Path) -> tuple[dict[str, float], float]:
+    """Run all studies by the harness: the accuracy of each target's study, and the seconds of all."""
+    from harness.records import Journal
+    from harness.selection import best_merit
+
+    started = time.time()
+    command = [sys.executable, "-m", "harness.cli", "sweep", str(sweep), "--results", str(sweep.parent), "--quiet"]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.time() - started
+    best: dict[str, float] = {}
+    for record in Journal(sweep.parent / "digits").read():
+        if record.state == "finished":
+            best[record.study.target] = max(best.get(record.study.target, 0.0), best_merit(record))
+    return best, seconds
+
+
+def launched(folder: Path, configs: list[dict[str, Any]]) -> tuple[float, float]:
+    """Run one study by the launcher: its accuracy, and its seconds."""
+    started = time.time()
+
+    def run(number: int) -> float:
+        asked, answer = folder / f"{number}.json", folder / f"{number}.result.json"
+        asked.write_text(json.dumps(configs[number]))
+        command = [sys.executable, "-m", "benchmarks.launcher", "--trial", str(asked), str(answer)]
+        subprocess.run(command, cwd=ROOT, check=True)
+        return float(max(json.loads(answer.read_text())))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return max(pool.map(run, range(len(configs)))), time.time() - started
+
+
+def drawn(sweep: Path, num_draws: int) -> dict[str, list[dict[str, Any]]]:
+    """The launcher's configs by target: the defaults, then values at random, all with the seed of search trials."""
+    import optuna
+
+    from harness.config import load_sweep
+    from harness.plan import make_plan
+    from harness.space import defaults, suggest
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    configs = {}
+    for study in make_plan(load_sweep(sweep), sweep.parent).studies:
+        sampler = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        sampler.enqueue_trial(defaults(study.space))
+        values = [suggest(sampler.ask(), study.space, study.fixed) for _ in range(num_draws)]
+        configs[study.key.target] = [study.train_config(chosen, 0).to_dict() for chosen in values]
+    return configs
+
+
+def train_one(config: Path, result: Path) -> None:
+    """One trial of the launcher: train by a TrainConfig in JSON, and write down its validation accuracies."""
+    import torch
+
+    from ndcl.config import TrainConfig
+    from ndcl.training import train
+
+    torch.set_num_threads(1)
+    evaluations = train(TrainConfig.from_dict(json.loads(config.read_text())))
+    result.write_text(json.dumps([evaluation.validation_accuracy for evaluation in evaluations]))
+
+
+def compare(folder: Path, algorithm: str, targets: list[str], num_draws: int, num_trials: int) -> None:
+    """Run all studies both ways, and print what came of it."""
+    sweep = sweep_file(folder, algorithm, targets, num_trials)
+    theirs: dict[str, tuple[float, float]] = {}
+    ours, seconds = {}, 0.0
+    for i, (target, configs) in enumerate(drawn(sweep, num_draws).items()):
+        if i == len(targets) // 2:
+            ours, seconds = swept(sweep)
+            print(f"harness: {seconds:.0f} s for all", flush=True)
+        theirs[target] = launched(folder, configs)
+        print(f"launcher: {theirs[target][1]:.0f} s for {target}", flush=True)
+    for target, (accuracy, _) in theirs.items():
+        print(f"{algorithm} {target}: selected validation accuracy {100 * accuracy:.1f} % by the launcher, ", end="")
+        print(f"{100 * ours[target]:.1f} % by the harness")
+    ratio = seconds / sum(launcher_seconds for _, launcher_seconds in theirs.values())
+    gain = sum(ours[target] - accuracy for target, (accuracy, _) in theirs.items()) / len(theirs)
+    print(f"time: {ratio:.2f} of the launcher's, aim: at most {LIMIT:.2f}")
+    print(f"accuracy: {100 * gain:+.1f} points on the mean, aim: not below 0")
+    print("met" if ratio <= LIMIT and gain >= 0 else "MISSED")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--algorithm", default="ndcl")
+    parser.add_argument("--targets", nargs="+", default=["scan", "sign"])
+    parser.add_argument("--draws", type=int, default=20, help="the launcher's trials a study")
+    parser.add_argument("--trials", type=int, default=12, help="the harness's trials a study")
+    parser.add_argument("--trial", nargs=2, type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.trial:
+        train_one(*arguments.trial)
+    else:
+        with tempfile.TemporaryDirectory(prefix="ndcl-launcher-") as name:
+            compare(Path(name), arguments.algorithm, arguments.targets, arguments.draws, arguments.trials)
+
+
+if __name__ == "__main__":
+    main()

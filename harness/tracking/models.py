@@ -1,0 +1,170 @@
+"""Selected models as MLflow models, on the runs of their studies.
+
+A logged model has two flavours. `python_function` takes image files and holds the exported model of `ndcl.serving`,
+with its preprocessing; `pytorch` takes batches as the network does and holds the same as a `torch.export` program. The
+code of `ndcl` travels with both, so that only public packages have to be installed where it is used.
+"""
+
+import contextlib
+import io
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import ndcl
+from harness.exports import checkpoint_of, export_model
+from harness.records import TrialRecord
+from harness.sweep_folder import sweep_id
+from harness.tracking import NAME, SWEEP_ID, open_client, store_uri
+from ndcl.errors import UserError
+from ndcl.serving import Description
+from ndcl.serving.description import Inputs
+from ndcl.serving.exporting import example_batch, open_checkpoint
+from ndcl.serving.pyfunc import IMAGE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.models import Model, ModelSignature
+
+MODEL_NAME = "model"
+PROGRAM_FOLDER = "program"
+REQUIREMENTS = ("torch", "torchvision", "numpy", "pandas", "pillow", "pyarrow", "safetensors")
+"""What a logged model needs to be used, beside MLflow."""
+
+
+def log_model(
+    results: Path, folder: Path, record: TrialRecord, registered: str | None = None, alias: str | None = None
+) -> str:
+    """Log the model of a training of the sweep at `folder` on its study's run; returns its URI.
+
+    With `registered` it becomes the newest version of that registered model, and `alias` then points to it.
+    Raises UserError if the sweep's run or checkpoint is missing.
+    """
+    client = open_client(results)
+    run = _study_run(client, folder, record)
+    with tempfile.TemporaryDirectory(prefix="ndcl-model-") as name, _quiet():
+        exported = Path(name) / MODEL_NAME
+        description = export_model(folder, record, exported, "safetensors")
+        flavour = _Flavour(exported, checkpoint_of(folder, record), description)
+        import mlflow
+        from mlflow.models import Model
+
+        mlflow.set_tracking_uri(store_uri(results))
+        # Made here, because MLflow would put it into its default experiment, and its files into ./mlruns.
+        logged = client.create_logged_model(
+            run.info.experiment_id, MODEL_NAME, source_run_id=run.info.run_id, tags={"trial": record.name}
+        )
+        info = Model.log(
+            None, flavour, run_id=run.info.run_id, model_id=logged.model_id, registered_model_name=registered
+        )
+        if registered and alias:
+            client.set_registered_model_alias(registered, alias, str(info.registered_model_version))
+    return f"models:/{registered}/{info.registered_model_version}" if registered else str(info.model_uri)
+
+
+def _study_run(client: "MlflowClient", folder: Path, record: TrialRecord) -> "Run":
+    """The run of the record's study."""
+    experiment = client.get_experiment_by_name(folder.name)
+    wanted = f"tags.`{NAME}` = '{record.study.name}' and tags.`{SWEEP_ID}` = '{sweep_id(folder)}'"
+    runs = client.search_runs([experiment.experiment_id], wanted) if experiment else []
+    if not runs:
+        raise UserError(f"study {record.study.name} has no run in MLflow; ndcl sweep, given once more, completes it")
+    run: Run = runs[0]
+    return run
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's and torch's remarks on what they write."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+class _Flavour:
+    """What MLflow calls to write a model's files."""
+
+    __name__ = "ndcl"
+
+    def __init__(self, exported: Path, checkpoint: Path, description: Description) -> None:
+        self._exported, self._checkpoint, self._inputs = exported, checkpoint, description.inputs
+
+    def save_model(self, path: str, mlflow_model: "Model", **_: Any) -> None:
+        """Write both flavours below `path`."""
+        import mlflow
+
+        mlflow.pyfunc.save_model(
+            path,
+            loader_module="ndcl.serving.pyfunc",
+            data_path=str(self._exported),
+            code_paths=[str(Path(ndcl.__file__).parent)],
+            mlflow_model=mlflow_model,
+            signature=_signature(self._inputs),
+            input_example=_example(self._inputs),
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in ("mlflow", *REQUIREMENTS)],
+        )
+        flavours = mlflow_model.flavors
+        flavours["pytorch"] = self._save_program(Path(path) / PROGRAM_FOLDER) | {
+            "model_data": PROGRAM_FOLDER,
+            "code": flavours["python_function"]["code"],
+        }
+        mlflow_model.save(str(Path(path) / "MLmodel"))
+
+    def _save_program(self, to: Path) -> dict[str, Any]:
+        """Write the network as MLflow's own pytorch flavour does; returns what it says of it."""
+        import mlflow
+        from mlflow.models import Model, ModelSignature
+
+        classifier, _ = open_checkpoint(self._checkpoint)
+        model = Model()
+        with tempfile.TemporaryDirectory(prefix="ndcl-program-") as name:
+            mlflow.pytorch.save_model(
+                classifier,
+                name,
+                mlflow_model=model,
+                signature=ModelSignature(inputs=_tensor_schema(self._inputs)),
+                input_example=example_batch(self._inputs).numpy(),
+                pip_requirements=["torch"],
+                serialization_format="pt2",
+            )
+            flavour: dict[str, Any] = model.flavors["pytorch"]
+            shutil.copytree(Path(name) / flavour["model_data"], to)
+        return flavour
+
+
+def _signature(inputs: Inputs) -> "ModelSignature":
+    """Image files, or vectors, to a row for each."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    columns = {"class": "string", "class_id": "long", "probability": "double", "margin": "double"}
+    images = Schema([ColSpec("binary", IMAGE)])
+    given = _tensor_schema(inputs) if inputs.kind == "vectors" else images
+    return ModelSignature(inputs=given, outputs=Schema([ColSpec(kind, name) for name, kind in columns.items()]))
+
+
+def _tensor_schema(inputs: Inputs) -> Any:
+    """A batch of any size, as the network takes it."""
+    from mlflow.types import Schema, TensorSpec
+
+    kind = np.dtype(np.float32 if inputs.kind == "vectors" else np.uint8)
+    return Schema([TensorSpec(kind, (-1, *inputs.shape))])
+
+
+def _example(inputs: Inputs) -> Any:
+    """Inputs of the kind that the model takes, but none of anybody's data: a gray image, or zeros."""
+    if inputs.kind == "vectors":
+        return example_batch(inputs).numpy()
+    import pandas as pd
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (inputs.shape[1], inputs.shape[0]), "gray").save(file, "PNG")
+    return pd.DataFrame({IMAGE: [file.getvalue()]})
