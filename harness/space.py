@@ -49,6 +49,7 @@ NEVER_SEARCHED = {
     "device": "the device does not change what is learned; set it under `train`",
     "precision": "it decides speed more than what is learned; set it under `train`",
     "micro_batch_size": "it does not change what is learned; set it under `train`",
+    "sharding": "it does not change what is learned; set it under `train`",
     "compile": "it does not change what is learned; set it under `train`",
     "activation_checkpointing": "it does not change what is learned; set it under `train`",
     "algorithm.name": "each algorithm has its own study; list it under `algorithms`",

@@ -93,7 +93,7 @@ def _trained(legs: Sequence[Leg], folder: Path | None, take_over: bool) -> Itera
                     break
             if done < config.num_steps:
                 start = Path(between) / str(done)
-                training.write(start)  # each worker for itself
+                training.content().write(start)  # each worker for itself
 
 
 def report(training: AnyTraining | None, evaluation: str) -> None:

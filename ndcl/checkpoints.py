@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ndcl.errors import UserError
 
@@ -19,6 +20,7 @@ _MAY_DIFFER = {
     ("device",),
     ("micro_batch_size",),
     ("activation_checkpointing",),
+    ("sharding",),
     ("compile",),
     ("data", "folder"),
     ("data", "workers"),
@@ -26,28 +28,44 @@ _MAY_DIFFER = {
 }
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a checkpoint of one training holds."""
+
+    state: dict[str, Any]
+    """Tensors, in nested dictionaries."""
+    facts: dict[str, Any]
+    """JSON."""
+
+    def write(self, folder: Path) -> None:
+        """As `checkpoints.write`."""
+        write(folder, self.state, self.facts)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a checkpoint of several trainings holds, by names that are safe in paths."""
+
+    parts: dict[str, Content]
+
+    def write(self, folder: Path) -> None:
+        """Write all as one checkpoint at `folder`, which must not exist yet: whole or not at all."""
+        partial = _partial(folder)
+        for name, content in self.parts.items():
+            content.write(partial / name)
+        (partial / MANIFEST).write_text(json.dumps({"format": 1, "parts": list(self.parts)}))
+        partial.rename(folder)
+
+
 def write(folder: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     """Write `state` (tensors) and `facts` (JSON) as a checkpoint at `folder`, which must not exist yet."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = _partial(folder)
     torch.save(state, partial / STATE)
     manifest = {"format": 1, **facts, "sha256": _digest(partial / STATE)}
     with (partial / MANIFEST).open("w") as file:
         json.dump(manifest, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
-    partial.rename(folder)
-
-
-def write_parts(folder: Path, parts: dict[str, Callable[[Path], None]]) -> None:
-    """Write several checkpoints as one at `folder`, which must not exist yet: each part is saved by its function."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, save in parts.items():
-        save(partial / name)
-    (partial / MANIFEST).write_text(json.dumps({"format": 1, "parts": list(parts)}))
     partial.rename(folder)
 
 
@@ -105,6 +123,32 @@ def require_same_training(folder: Path, saved: dict[str, Any], wanted: dict[str,
                 f"checkpoint '{folder}': made with {'.'.join(path)} = {before!r}, but the config says {now!r}; "
                 "use that value or another checkpoint folder"
             )
+
+
+def copied(state: Any) -> Any:
+    """Nested dicts and lists with copies in the host's memory of all tensors, from which the originals can go on."""
+    result = _copied(state)
+    if torch.cuda.is_available():
+        torch.cuda.current_stream().synchronize()
+    return result
+
+
+def _copied(state: Any) -> Any:
+    if isinstance(state, Tensor):
+        # into memory that a GPU writes to by itself, one tensor after the other without waiting
+        copy = torch.empty_like(state, device="cpu", pin_memory=state.is_cuda)
+        return copy.copy_(state.detach(), non_blocking=True)
+    if isinstance(state, dict):
+        return {key: _copied(value) for key, value in state.items()}
+    return [_copied(value) for value in state] if isinstance(state, list) else state
+
+
+def _partial(folder: Path) -> Path:
+    """A new, empty folder in which `folder` is made."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
 
 
 def _digest(path: Path) -> str:

@@ -271,6 +271,9 @@ class TrainConfig:
     """Of the network's multiplications; parameters and losses are float32 in either case."""
     activation_checkpointing: bool = False
     """Compute activations inside the backbone's blocks twice instead of keeping them: less memory, same gradient."""
+    sharding: Literal["none", "full"] = "none"
+    """`full`: each of several workers keeps a part of the parameters, of their gradients and of the optimiser's state,
+    for networks that one GPU can't hold. Same gradient; one worker alone keeps everything."""
     compile: bool = False
     """Compile the network by torch.compile: a faster step after a first one that takes a minute."""
 
@@ -282,6 +285,8 @@ class TrainConfig:
             _at_least(1, "resampling_ratio", self.resampling_ratio)
         if self.micro_batch_size is not None:
             _at_least(1, "micro_batch_size", self.micro_batch_size)
+        if self.sharding == "full" and self.compile:
+            raise UserError("compile: it does not work together with sharding: full; set it to false")
         require(len(self.select_by) > 0, "select_by", self.select_by, "it must name at least one criterion")
         if "oracle_accuracy" in self.select_by and not self.oracle:
             raise UserError("select_by: oracle_accuracy sees the target domain; set oracle: true as well to allow it")

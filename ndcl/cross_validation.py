@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ndcl import checkpoints
+from ndcl.checkpoints import Parts
 from ndcl.evaluation import Accuracies, Evaluation, accuracies, mean_accuracies
 
 if TYPE_CHECKING:
@@ -46,13 +46,14 @@ class CrossValidation:
 
         The first of several workers writes; when this returns, it is written.
         """
+        content = self.content()
         if self.group.is_first:
-            self.write(folder)
+            content.write(folder)
         self.group.barrier()
 
-    def write(self, folder: Path) -> None:
-        """As `save`, by this process, whether it is the first or not, without waiting for others."""
-        checkpoints.write_parts(folder, {name: fold.write for name, fold in self._numbered().items()})
+    def content(self, *, copy: bool = False) -> Parts:
+        """What a checkpoint holds now, as of a single training."""
+        return Parts({name: fold.content(copy=copy) for name, fold in self._numbered().items()})
 
     def load(self, folder: Path, **options: Any) -> None:
         """Go on from a checkpoint; `options` as for a single training. Raises UserError."""

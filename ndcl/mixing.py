@@ -9,6 +9,7 @@ The rules are those of the authors' release, stated in docs/method.md; a class's
 (positives x negatives), and passes after the first mix the negatives among themselves.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -129,7 +130,8 @@ class MixupPlan:
         channels_last = inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last)
         inputs = inputs if channels_last else inputs.contiguous()
         # a row is one stretch of memory in either format, so it is gathered as a vector
-        rows = inputs.as_strided((len(inputs), inputs[0].numel()), (inputs[0].numel(), 1))
+        width = math.prod(inputs.shape[1:])
+        rows = inputs.as_strided((len(inputs), width), (width, 1))
         weight, blend = self.weight.to(rows.dtype)[:, None], self.blend.to(rows.dtype)[:, None]
         rows_at_once = rows_at_once or max(ROWS_AT_ONCE, NUMBERS_AT_ONCE // rows.shape[1])
         mixed = rows.new_empty((len(self), rows.shape[1]))

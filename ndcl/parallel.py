@@ -26,6 +26,10 @@ class Share:
         """The worker's rows of `total`; sizes differ by one at most, and may be 0."""
         return slice(self.rank * total // self.world_size, (self.rank + 1) * total // self.world_size)
 
+    def longest(self, total: int) -> int:
+        """Rows of the largest share."""
+        return -(-total // self.world_size)
+
 
 WHOLE = Share()
 """The share of a single process."""
@@ -37,7 +41,7 @@ class Group:
     def __init__(self, share: Share = WHOLE, process_group: "dist.ProcessGroup | None" = None) -> None:
         """With a share of several, torch.distributed must be initialised; None is its default group."""
         self.share = share
-        self._process_group = process_group
+        self.process_group = process_group
 
     @classmethod
     def current(cls) -> "Group":
@@ -70,12 +74,12 @@ class Group:
         """As `gather`, done while this process goes on; the result is what the returned function returns."""
         if not self.is_several:
             return lambda: rows
-        longest = -(-total // self.share.world_size)
+        longest = self.share.longest(total)
         padded = rows.contiguous()
         if len(rows) < longest:
             padded = torch.cat([padded, rows.new_zeros((longest - len(rows), *rows.shape[1:]))])
         everything = rows.new_empty((self.share.world_size, longest, *rows.shape[1:]))
-        wait = _start(dist.all_gather_into_tensor, everything.flatten(0, 1), padded, group=self._process_group)
+        wait = _start(dist.all_gather_into_tensor, everything.flatten(0, 1), padded, group=self.process_group)
 
         def result() -> Tensor:
             wait()
@@ -96,26 +100,26 @@ class Group:
         `received` says how many rows each worker sends to this one.
         """
         result = rows.new_empty((sum(received), *rows.shape[1:]))
-        dist.all_to_all_single(result, rows.contiguous(), received, sent, self._process_group)
+        dist.all_to_all_single(result, rows.contiguous(), received, sent, self.process_group)
         return result
 
     def start_sum(self, values: Tensor) -> Callable[[], object]:
         """Replace `values` by their sum over the workers; done once the returned function returns."""
-        return _start(dist.all_reduce, values, dist.ReduceOp.SUM, group=self._process_group)
+        return _start(dist.all_reduce, values, dist.ReduceOp.SUM, group=self.process_group)
 
     def from_first(self, values: Sequence[float]) -> list[float]:
         """The first worker's `values`, on all workers."""
         if not self.is_several:
             return list(values)
-        device = "cuda" if dist.get_backend(self._process_group) == "nccl" else "cpu"
+        device = "cuda" if dist.get_backend(self.process_group) == "nccl" else "cpu"
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
-        dist.broadcast(tensor, group=self._process_group, group_src=0)
+        dist.broadcast(tensor, group=self.process_group, group_src=0)
         return list(tensor.tolist())
 
     def barrier(self) -> None:
         """Wait until all workers are here."""
         if self.is_several:
-            dist.barrier(self._process_group)
+            dist.barrier(self.process_group)
 
 
 def local_device(device: torch.device, group: Group) -> torch.device:

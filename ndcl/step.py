@@ -27,6 +27,7 @@ from ndcl.mixing import MixupPlan
 from ndcl.models import Network
 from ndcl.parallel import Group
 from ndcl.recompute import recompute_blocks
+from ndcl.sharding import is_sharded
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class Step:
         if config.activation_checkpointing:
             recompute_blocks(network, self._dropped_by)
         like = full_precision(next(network.parameters()).detach())
-        self._no_logits = like.new_empty((0, num_classes))
-        self._sum = GradientSum(network.parameters(), group) if group.is_several else None
+        self._no_logits = torch.empty((0, num_classes), dtype=like.dtype, device=like.device)
+        self._is_sharded = is_sharded(config, group)
+        self._sum = GradientSum(network.parameters(), group) if group.is_several and not self._is_sharded else None
 
     def gradient(self, batch: Batch, step: int) -> Loss:
         """Set the parameters' gradients to those of the loss of `batch`, the same on all workers, and return the loss.
@@ -99,7 +101,9 @@ class Step:
         """Pass this worker's share of `total` rows forwards; `inputs` gives those of some of the share."""
         own = self._group.share.rows(total)
         forward = self._forward(network, inputs, self._keys(total, own, step, mixed))
-        parts = _parts(own.stop - own.start, self._rows_at_once)
+        num_rows = own.stop - own.start
+        # passes through a sharded network are collectives: all workers make as many
+        parts = _parts(num_rows, self._group.share.longest(total) if self._is_sharded else num_rows, self._rows_at_once)
         with torch.set_grad_enabled(self._rows_at_once is None):
             values = [forward(part) for part in parts]
         logits = self._group.gather(torch.cat([self._no_logits, *(value.detach() for value in values)]), total)
@@ -122,9 +126,9 @@ class Step:
 
         def forward(part: slice) -> Tensor:
             rows = inputs(part)
-            self._dropped_by.now = None if keys is None else keys[part]
+            self._dropped_by.now = None if keys is None else _at_least_one(keys[part])
             with autocast(rows.device, self._precision):
-                return full_precision(network(rows))
+                return full_precision(network(_at_least_one(rows))[: len(rows)])
 
         return forward
 
@@ -135,8 +139,10 @@ class Step:
             for each, gradient in zip(passes, gradients, strict=True)
             for rows, graph in each.pieces
         ]
-        # all at once, if all graphs are there: each parameter's gradient is then complete as early as can be
-        turns = [[piece] for piece in pieces] if self._rows_at_once else [pieces] if pieces else []
+        # all at once, if all graphs are there: each parameter's gradient is then complete as early as can be. Not if
+        # the parameters are gathered for each graph, which is over when its own way back is
+        in_turn = self._rows_at_once or self._is_sharded
+        turns = [[piece] for piece in pieces] if in_turn else [pieces] if pieces else []
         self._clear()
         for number, turn in enumerate(turns, start=1):
             if self._sum is not None and number == len(turns):
@@ -162,9 +168,15 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _parts(num_rows: int, rows_at_once: int | None) -> list[slice]:
-    size = rows_at_once or max(num_rows, 1)
-    return [slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
+def _parts(num_rows: int, longest: int, rows_at_once: int | None) -> list[slice]:
+    """Pieces of `num_rows` rows, as many as `longest` rows have: the last may be empty."""
+    size = rows_at_once or max(longest, 1)
+    return [slice(min(start, num_rows), min(start + size, num_rows)) for start in range(0, longest, size)]
+
+
+def _at_least_one(rows: Tensor) -> Tensor:
+    """`rows` [m, ...], or a row of zeros if there is none."""
+    return rows if len(rows) else rows.new_zeros((1, *rows.shape[1:]))
 
 
 def _kept(logits: Tensor) -> Callable[[], Tensor]:

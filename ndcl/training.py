@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,11 @@ from torch import Tensor
 
 from ndcl import checkpoints
 from ndcl.algorithms import Loss, Sources, build_algorithm
+from ndcl.background import Background
 from ndcl.batch import Batch
+from ndcl.checkpoint_folders import CheckpointFolder
+from ndcl.checkpoint_folders import checkpoint_folder as open_folder
+from ndcl.checkpoints import Content, copied
 from ndcl.config import TrainConfig
 from ndcl.cross_validation import CrossValidation
 from ndcl.data.loader import Loader
@@ -34,6 +39,7 @@ from ndcl.features import standardize
 from ndcl.models import build_network
 from ndcl.optimization import parameter_groups
 from ndcl.parallel import Group, local_device
+from ndcl.sharding import part_like, place, whole
 from ndcl.step import Step, autocast
 
 STEPS_BETWEEN_CHECKS = 25
@@ -60,9 +66,10 @@ class Training:
         )
         self.loader = Loader(self.problem, self.sampler, config, self.device, self.group.share)
         input_shape = delivered_shape(store, config.image_size)
-        self.network = build_network(config.model, input_shape, len(store.classes), config.seed).to(self.device)
+        self.network = build_network(config.model, input_shape, len(store.classes), config.seed)
         if config.data.standardize:
             standardize(self.network, self.problem)
+        place(self.network, self.device, self.group, config)
         sources = Sources(frequencies=self.sampler.frequencies, batch_size=config.batch_size, seed=config.seed)
         self.algorithm = build_algorithm(config.algorithm, sources).to(self.device)
         self._step = Step(self.network, self.algorithm, config, len(store.classes), self.group)
@@ -77,7 +84,9 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
-        """`step`, `merit` and `network` of the best checkpoint so far by `config.select_by`: the first maximum."""
+        """`step`, `merit` and `network` of the best checkpoint so far by `config.select_by`: the first maximum.
+
+        A network in parts is whole on the first worker alone."""
 
     def evaluations(self) -> Generator[Evaluation, None, None]:
         """Train from the current step to `num_steps`, yielding at each checkpoint.
@@ -99,15 +108,23 @@ class Training:
 
         The first of several workers writes; when this returns, it is written.
         """
+        content = self.content()
         if self.group.is_first:
-            self.write(folder)
+            content.write(folder)
         self.group.barrier()
 
-    def write(self, folder: Path) -> None:
-        """As `save`, by this process, whether it is the first or not, without waiting for others."""
-        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best}
+    def content(self, *, copy: bool = False) -> Content:
+        """What a checkpoint holds now; with `copy` it does not change when the training goes on.
+
+        All workers must call it. A network in parts is whole in the first one's alone.
+        """
+        state = {
+            "network": whole(self.network.state_dict(), self.group),
+            "optimizer": whole(self.optimizer.state_dict(), self.group),
+        }
         facts = {"config": self.config.to_dict(), "step": self.step, "seconds": self.seconds}
-        checkpoints.write(folder, state, facts)
+        # the best weights are never written to, only replaced
+        return Content({**(copied(state) if copy else state), "best": self.best}, facts)
 
     def load(self, folder: Path, *, take_over: bool = False) -> None:
         """Go on from a checkpoint, made by any number of workers; each of several reads it.
@@ -119,12 +136,21 @@ class Training:
         state, facts = checkpoints.read(folder)
         if not take_over:
             checkpoints.require_same_training(folder, facts["config"], self.config.to_dict())
-        self.network.load_state_dict(state["network"])
+        network = self.network.state_dict()
+        self.network.load_state_dict({key: part_like(value, network[key]) for key, value in state["network"].items()})
         values = [{key: group[key] for key in ("lr", "weight_decay")} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"] | {"state": self._parts(state["optimizer"]["state"])})
         for group, value in zip(self.optimizer.param_groups, values, strict=True):
             group.update(value)
         self.step, self.seconds, self.best = facts["step"], facts["seconds"], state["best"]
+
+    def _parts(self, state: dict[int, dict[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
+        """Of the optimiser's whole `state`, by parameter, what this worker keeps."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        return {
+            number: {key: part_like(value, parameters[number]) for key, value in values.items()}
+            for number, values in state.items()
+        }
 
     def time_steps(self, number: int) -> float:
         """Take `number` steps without an evaluation; returns the seconds that they took. For measurements."""
@@ -197,18 +223,20 @@ class Training:
         """
         return self.logits(indices).argmax(dim=1).numpy()
 
-    @torch.inference_mode()
+    @torch.no_grad()  # and not inference mode, whose tensors a sharded network could not train with afterwards
     def logits(self, indices: NDArray[np.int64]) -> Tensor:
         """Logits float32 [n, K] of the store's images `indices` [n], with the network as it is now, on the CPU.
 
         Several workers must ask for the same, and each computes its share.
         """
         own = indices[self.group.share.rows(len(indices))]
+        # as many passes on all workers: those through a sharded network are collectives
+        padded = np.append(own, indices[: self.group.share.longest(len(indices)) - len(own)])
         none = torch.empty((0, len(self.problem.store.classes)), device=self.device)
         self.network.eval()
-        parts = [self._logits(inputs) for inputs in self.loader.evaluation_inputs(own)]
+        parts = [self._logits(inputs) for inputs in self.loader.evaluation_inputs(padded)]
         self.network.train()
-        return self.group.gather(torch.cat([none, *parts]), len(indices)).cpu()
+        return self.group.gather(torch.cat([none, *parts])[: len(own)], len(indices)).cpu()
 
     def _logits(self, inputs: Tensor) -> Tensor:
         with autocast(self.device, self.config.precision):
@@ -218,8 +246,8 @@ class Training:
         merit = evaluation.merit(self.config.select_by)
         merit = -math.inf if merit is None or math.isnan(merit) else merit
         if self.best is None or merit > self.best["merit"]:
-            weights = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
-            self.best = {"step": evaluation.step, "merit": merit, "network": weights}
+            weights = whole(self.network.state_dict(), self.group)
+            self.best = {"step": evaluation.step, "merit": merit, "network": copied(weights)}
 
 
 def build_training(
@@ -241,32 +269,50 @@ def _fold(config: TrainConfig, problem: Problem, domain: str, group: Group | Non
     return Training(single, without_domain(problem, domain), group)
 
 
-def train(config: TrainConfig, checkpoint_folder: Path | None = None) -> Iterator[Evaluation]:
+def train(
+    config: TrainConfig, checkpoint_folder: Path | str | None = None, *, write_in_background: bool = False
+) -> Iterator[Evaluation]:
     """Train by `config`, yielding an Evaluation at each checkpoint.
 
-    With `checkpoint_folder` the training goes on from its newest whole checkpoint, if any, and saves one there before
-    each yield, keeping the previous until the new one is whole. Where torch.distributed is initialised, all its
-    processes must call this, get the same evaluations, and need the same folder. Raises UserError and
-    NonFiniteLossError.
+    With `checkpoint_folder`, a path or a URI (s3://, gs://, abfs://, file://), the training goes on from its newest
+    whole checkpoint, if any, and saves one there before each yield, keeping the previous until the new one is whole.
+    With `write_in_background` a copy is made before the yield and written while the training goes on, one at a time;
+    what a write raises is raised at the next checkpoint or at the end, and the last one is written when this is over.
+
+    Where torch.distributed is initialised, all its processes must call this, get the same evaluations, and need the
+    same folder. Raises UserError and NonFiniteLossError.
     """
     training = build_training(config)
-    if checkpoint_folder is not None:
-        _load_newest(training, checkpoint_folder)
-    for evaluation in training.evaluations():
-        if checkpoint_folder is not None:
-            training.save(checkpoint_folder / checkpoints.folder_name(training.step))
-            if training.group.is_first:
-                checkpoints.remove_older(checkpoint_folder, training.step)
-        yield evaluation
+    if checkpoint_folder is None:
+        yield from training.evaluations()
+        return
+    folder, background = open_folder(checkpoint_folder), Background()
+    _load_newest(training, folder)
+    try:
+        for evaluation in training.evaluations():
+            _save(training, folder, background if write_in_background else None)
+            yield evaluation
+    finally:
+        background.wait()
 
 
-def _load_newest(training: Training | CrossValidation, folder: Path) -> None:
+def _save(training: Training | CrossValidation, folder: CheckpointFolder, background: Background | None) -> None:
+    """Add a checkpoint to `folder`, now or in the background."""
+    content = training.content(copy=background is not None)
+    if training.group.is_first:
+        add = partial(folder.add, training.step, content)
+        add() if background is None else background.start(add)
+    if background is None:
+        training.group.barrier()
+
+
+def _load_newest(training: Training | CrossValidation, folder: CheckpointFolder) -> None:
     """Go on from the checkpoint in `folder` that is the newest to the first worker, if there is any."""
-    newest = checkpoints.newest(folder) if training.group.is_first else None
-    found = -1 if newest is None else checkpoints.step_of(newest)
-    [step] = training.group.from_first([found])
+    newest = folder.newest() if training.group.is_first else None
+    [step] = training.group.from_first([-1 if newest is None else newest])
     if step >= 0:
-        training.load(folder / checkpoints.folder_name(int(step)))
+        with folder.fetched(int(step)) as path:
+            training.load(path)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -39,7 +39,7 @@ def join(uri: str, name: str) -> str:
 
 def remote_header(uri: str) -> Header:
     """What a data set says of itself; only the end of its index is read. Raises UserError if there is none."""
-    filesystem, folder = _filesystem(uri)
+    filesystem, folder = filesystem_of(uri)
     with _clear_read_errors(uri), filesystem.open_input_file(f"{folder}/{FILE_NAME}") as file:
         schema = pa.ipc.open_file(file).schema
     header = read_header(schema, shown(uri))
@@ -72,7 +72,7 @@ def _copy(uri: str, header: Header, folder: Path) -> None:
     partial = PartialFolder(folder)
     try:
         _require_space(uri, header, folder.parent)
-        filesystem, source = _filesystem(uri)
+        filesystem, source = filesystem_of(uri)
         with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
             jobs = [
                 pool.submit(_copy_file, uri, filesystem, f"{source}/{name}", partial.path / name)
@@ -124,8 +124,8 @@ def _require_space(uri: str, header: Header, folder: Path) -> None:
         )
 
 
-def _filesystem(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it."""
+def filesystem_of(uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and the path in it. Raises UserError for a kind of URI that is not known."""
     from pyarrow import fs  # loads the object stores' clients, which local data need not wait for
 
     if uri.partition("://")[0] not in SCHEMES:

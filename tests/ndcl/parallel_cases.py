@@ -13,6 +13,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 import ndcl.data.loader
 import ndcl.exchange
@@ -36,6 +38,8 @@ from tests.ndcl.made_store import make_store
 
 FETCHED = ("ndcl, set", "images, ndcl", "photos, ndcl", "fewer rows than workers", "images, ndcl/micro")
 """Cases that are also run with the exchange of many workers."""
+SHARDED = ("ndcl, set", "images, ndcl", "images, ndcl/micro", "fewer rows than workers", "frozen stage")
+"""Cases that are also run with parameters in parts."""
 DOMAINS = ("art", "clip", "photo", "quick", "real", "sketch")
 Result = dict[str, Any]
 
@@ -67,7 +71,7 @@ def config_of(folder: Path, name: str, algorithm: dict[str, Any], **values: Any)
 
 
 def cases(folder: Path) -> dict[str, TrainConfig]:
-    """By name; in a name `x/micro` the same training as `x`, in micro-batches."""
+    """By name; in a name `x/micro` the same training as `x`, in micro-batches, and in `x/sharded` in parts."""
     ndcl = {"name": "ndcl"}
     made = {name: config_of(folder, "vectors", {"name": name}) for name in ALGORITHMS}
     made |= {f"ndcl, {mode}": config_of(folder, "vectors", ndcl | {"mixup_mode": mode}) for mode in MODES}
@@ -78,21 +82,28 @@ def cases(folder: Path) -> dict[str, TrainConfig]:
     stages = {"optimizer": {"layer_decay": 0.7}, "model": {"backbone": "small_cnn", "freeze_stages": 1}}
     made["frozen stage"] = config_of(folder, "images", ndcl, **stages)
     micro = {name: dataclasses.replace(made[name], micro_batch_size=4) for name in ("erm", "ndcl, set", "images, ndcl")}
-    return made | {f"{name}/micro": config for name, config in micro.items()}
+    made |= {f"{name}/micro": config for name, config in micro.items()}
+    sharded = {name: dataclasses.replace(made[name], sharding="full") for name in SHARDED}
+    return made | {f"{name}/sharded": config for name, config in sharded.items()}
 
 
 def run(config: TrainConfig) -> Result:
     training = build_training(config)
     evaluations = [evaluation.to_dict() for evaluation in training.evaluations()]
     folds = training.folds.values() if isinstance(training, CrossValidation) else [training]
-    parameters = torch.cat([p.detach().flatten() for fold in folds for p in fold.network.parameters()])
+    parameters = torch.cat([_whole(p).flatten() for fold in folds for p in fold.network.parameters()])
     return {"parameters": parameters, "evaluations": evaluations}
+
+
+def _whole(parameter: Tensor) -> Tensor:
+    return (parameter.full_tensor() if isinstance(parameter, DTensor) else parameter).detach()
 
 
 def broken(folder: Path) -> dict[str, Result]:
     """The same training with one part of it broken on purpose."""
     config = config_of(folder, "images", {"name": "ndcl"})
-    return {name: _run_with(patch, config) for name, patch in BROKEN.items()}
+    in_parts = dataclasses.replace(config, sharding="full")
+    return {name: _run_with(patch, in_parts if "parts" in name else config) for name, patch in BROKEN.items()}
 
 
 def _run_with(patch: Callable[[], Any], config: TrainConfig) -> Result:
@@ -144,6 +155,7 @@ def _dropped_by_worker() -> Any:
 
 BROKEN: dict[str, Callable[[], Any]] = {
     "gradients averaged instead of summed": _averaged,
+    "gradients of parts averaged": lambda: mock.patch.object(FSDPModule, "set_gradient_divide_factor"),
     "gradients not summed": _unsummed,
     "each worker's plan by a seed of its own": _own_seed,
     "logits in another order": _rolled_logits,
@@ -153,8 +165,8 @@ BROKEN: dict[str, Callable[[], Any]] = {
 
 
 def resumed(folder: Path, checkpoint_folder: Path, num_steps: int) -> Result:
-    """By `train`, from the newest checkpoint there."""
-    config = config_of(folder, "vectors", {"name": "ndcl"}, num_steps=num_steps)
+    """By `train`, from the newest checkpoint there, which several workers write and take in parts."""
+    config = config_of(folder, "vectors", {"name": "ndcl"}, num_steps=num_steps, sharding="full")
     evaluations = [evaluation.to_dict() for evaluation in train(config, checkpoint_folder)]
     newest = checkpoints.newest(checkpoint_folder)
     assert newest is not None

@@ -294,7 +294,7 @@ def test_uris_are_joined_before_their_options() -> None:
 
 @pytest.mark.parametrize("uri", ["gs://b/x", "abfs://c@account.dfs.core.windows.net/x", "s3://b/x?region=r"])
 def test_every_kind_of_object_store_has_a_client(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    filesystem, path = remote._filesystem(uri)
+    filesystem, path = remote.filesystem_of(uri)
     assert filesystem.type_name in ("gcs", "abfs", "s3")
     assert path.endswith("/x")
 

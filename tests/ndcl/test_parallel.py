@@ -71,7 +71,7 @@ def test_the_cases_hold_every_algorithm_and_every_mode() -> None:
 @pytest.mark.parametrize("world_size", [1, *SEVERAL])
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_those_of_one_worker_with_the_whole_batch(outcome: Outcome, name: str, world_size: int) -> None:
-    alone = outcome.of[1][0][name.removesuffix("/micro")]
+    alone = outcome.of[1][0][name.partition("/")[0]]
     for results in outcome.of[world_size]:
         assert difference(results[name], alone) < TOLERANCE
         assert results[name]["parameters"].isfinite().all()

@@ -258,3 +258,35 @@ def test_cuda_without_a_gpu_is_one_line() -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match="set device to auto or cpu"):
         resolve_device("cuda")
+
+
+def test_written_in_the_background_checkpoints_are_the_same(tmp_path: Path) -> None:
+    evaluations = list(train(config_of(), tmp_path / "a", write_in_background=True))
+    assert [e.step for e in evaluations] == [3, 6, 9]
+    list(train(config_of(), tmp_path / "b"))
+    [first], [second] = ((tmp_path / name).glob("step-*") for name in "ab")
+    assert same(checkpoints.read(first)[0]["network"], checkpoints.read(second)[0]["network"])
+    assert checkpoints.read(first)[0]["best"]["step"] == checkpoints.read(second)[0]["best"]["step"]
+
+
+def test_what_a_write_in_the_background_raises_is_raised_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    evaluations = train(config_of(), tmp_path, write_in_background=True)
+    assert next(evaluations).step == 3
+    with pytest.raises(OSError, match="No space"):
+        next(evaluations)
+    assert checkpoints.newest(tmp_path) is None
+
+
+def test_a_checkpoint_folder_may_be_a_uri(tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/far"
+    list(train(config_of(num_steps=3), uri))
+    unfinished = tmp_path / "far" / checkpoints.folder_name(5)
+    unfinished.mkdir()
+    (unfinished / checkpoints.STATE).write_bytes(b"half")  # sent, but for its manifest
+    assert [e.step for e in train(config_of(), uri)] == [6, 9]
+    assert checkpoints.newest(tmp_path / "far") == tmp_path / "far" / checkpoints.folder_name(9)
+    assert not (tmp_path / "far" / checkpoints.folder_name(6)).exists()

@@ -1,0 +1,130 @@
+"""Where the checkpoints of a training lie, one folder each by step: on a disk, or in an object store.
+
+An object store knows no renaming of folders. There a checkpoint is whole once its manifest is there, which is sent last
+and removed first; its digests are checked when it is read.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from ndcl import checkpoints
+from ndcl.checkpoints import MANIFEST, Content, Parts, folder_name
+from ndcl.data.remote import filesystem_of, is_uri, join, shown
+from ndcl.errors import UserError
+
+
+class CheckpointFolder(Protocol):
+    """The checkpoints of one training."""
+
+    def newest(self) -> int | None:
+        """The step of the newest whole one."""
+
+    def add(self, step: int, content: Content | Parts) -> None:
+        """Write a checkpoint, whole or not at all, and only then remove those before it."""
+
+    def fetched(self, step: int) -> Any:
+        """A context in which the checkpoint of `step` is a folder on this machine."""
+
+
+def checkpoint_folder(place: Path | str) -> CheckpointFolder:
+    """The folder at `place`, a path or a URI. Raises UserError for a kind of URI that is not known."""
+    return RemoteFolder(place) if isinstance(place, str) and is_uri(place) else LocalFolder(Path(place))
+
+
+class LocalFolder:
+    """On a disk of this machine, or one that all workers see."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def newest(self) -> int | None:
+        """The step of the newest whole one."""
+        found = checkpoints.newest(self._path)
+        return None if found is None else checkpoints.step_of(found)
+
+    def add(self, step: int, content: Content | Parts) -> None:
+        """Write a checkpoint, whole or not at all, and only then remove those before it."""
+        content.write(self._path / folder_name(step))
+        checkpoints.remove_older(self._path, step)
+
+    @contextmanager
+    def fetched(self, step: int) -> Iterator[Path]:
+        """The checkpoint of `step`."""
+        yield self._path / folder_name(step)
+
+
+class RemoteFolder:
+    """In an object store (s3://, gs://, abfs://), or at a file:// URI."""
+
+    def __init__(self, uri: str) -> None:
+        """Raises UserError for another kind of URI, or one that can't be understood."""
+        self._uri = uri
+        self._filesystem, self._path = filesystem_of(uri)
+
+    def newest(self) -> int | None:
+        """The step of the newest one that has its manifest. Raises UserError if the store can't be read."""
+        return max(self._steps(), default=None)
+
+    def add(self, step: int, content: Content | Parts) -> None:
+        """Write a checkpoint on this machine and send it; only then remove those before it. Raises UserError."""
+        with tempfile.TemporaryDirectory(prefix="ndcl-checkpoint-") as name:
+            folder = Path(name) / folder_name(step)
+            content.write(folder)
+            self._send(folder)
+        for older in self._steps():
+            if older < step:
+                self._remove(f"{self._path}/{folder_name(older)}")
+
+    @contextmanager
+    def fetched(self, step: int) -> Iterator[Path]:
+        """A copy of the checkpoint of `step`. Raises UserError if it can't be read."""
+        from pyarrow import fs
+
+        with tempfile.TemporaryDirectory(prefix="ndcl-checkpoint-") as name:
+            copy = Path(name) / folder_name(step)
+            copy.mkdir()
+            with self._clear_errors("read", folder_name(step)):
+                fs.copy_files(f"{self._path}/{copy.name}", str(copy), self._filesystem, fs.LocalFileSystem())
+            yield copy
+
+    def _steps(self) -> list[int]:
+        """Of all that have their manifest."""
+        from pyarrow import fs
+
+        with self._clear_errors("read"):
+            selector = fs.FileSelector(self._path, recursive=True, allow_not_found=True)
+            paths = [Path(info.path) for info in self._filesystem.get_file_info(selector)]
+        folders = [path.parent for path in paths if path.name == MANIFEST]
+        return [checkpoints.step_of(folder) for folder in folders if folder.name.startswith("step-")]
+
+    def _send(self, folder: Path) -> None:
+        from pyarrow import fs
+
+        manifest = folder / MANIFEST
+        with self._clear_errors("written", folder.name):
+            for file in [*(path for path in folder.rglob("*") if path.is_file() and path != manifest), manifest]:
+                target = f"{self._path}/{file.relative_to(folder.parent)}"
+                self._filesystem.create_dir(target.rpartition("/")[0])
+                fs.copy_files(str(file), target, fs.LocalFileSystem(), self._filesystem)
+
+    def _remove(self, folder: str) -> None:
+        with self._clear_errors("written"):
+            self._filesystem.delete_file(f"{folder}/{MANIFEST}")
+            self._filesystem.delete_dir(folder)
+
+    @contextmanager
+    def _clear_errors(self, done: str, name: str = "") -> Iterator[None]:
+        """Turn what the store's client says into a UserError of one line."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"checkpoint '{shown(join(self._uri, name))}' cannot be {done} ({reason}); check the address, the "
+                "network and your credentials"
+            ) from None
