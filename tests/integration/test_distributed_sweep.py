@@ -1,17 +1,10 @@
 """Sweeps whose trials have several workers under Ray Train, on a Ray without the dashboard that could clean up."""
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import ray
 import torch
@@ -20,7 +13,7 @@ from rich.console import Console
 from harness.checkpoints import TRAINING
 from harness.progress import Progress
 from harness.records import TrialRecord
-from harness.sweep import Interrupted, run_sweep
+from harness.sweep import run_sweep
 from ndcl import checkpoints
 from ndcl.errors import UserError
 from tests.integration import sweeps
@@ -60,26 +53,6 @@ def network(record: TrialRecord) -> dict[str, torch.Tensor]:
     return state
 
 
-@contextlib.contextmanager
-def once(condition: Callable[[], bool], action: Callable[[], None]) -> Iterator[None]:
-    """Do something as soon as a condition holds, while the block runs."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not condition():
-            if over.wait(0.02):
-                return
-        action()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def check_nothing_left() -> None:
     """All placement groups are gone, with what they held."""
     deadline = time.monotonic() + 30
@@ -106,37 +79,6 @@ def test_two_workers_find_what_one_finds_and_leave_nothing_behind(tmp_path: Path
             assert (mine["validation"], mine["target"]) == (other["validation"], other["target"])
 
 
-def test_a_killed_worker_changes_nothing_and_another_number_goes_on(tmp_path: Path, local_ray_session: None) -> None:
-    names = ("killed", "undisturbed", "interrupted")
-    changes = {"algorithms": {name: {"algorithm": "erm"} for name in names}, "search": NO_SEARCH, "train": LONG}
-
-    def has_checkpoint(name: str) -> bool:
-        record = record_of(tmp_path, name)
-        return record is not None and record.checkpoint is not None
-
-    kill = once(lambda: has_checkpoint("killed"), lambda: os.kill(train_workers(os.getpid())[-1], signal.SIGKILL))
-    stop = once(lambda: has_checkpoint("interrupted"), lambda: os.kill(os.getpid(), signal.SIGINT))
-    with kill, stop, pytest.raises(Interrupted):
-        run(tmp_path, tmp_path, resources={"workers_per_trial": 2}, **changes)
-    killed, undisturbed, interrupted = (record_of(tmp_path, name) for name in names)
-    assert killed is not None
-    assert undisturbed is not None
-    assert interrupted is not None
-    assert (killed.state, killed.attempts) == ("finished", 2)
-    assert (undisturbed.state, undisturbed.attempts) == ("finished", 1)
-    assert [e["step"] for e in killed.evaluations] == list(range(3, 61, 3))
-    for name, weights in network(undisturbed).items():
-        assert torch.equal(network(killed)[name], weights), name
-
-    assert interrupted.state == "interrupted"
-    assert 0 < interrupted.step < 60
-    found = run(tmp_path, tmp_path, resources={}, **changes)
-    after = found[interrupted.name]
-    assert (after.state, after.attempts) == ("finished", 2)
-    for name, weights in network(undisturbed).items():
-        np.testing.assert_allclose(network(after)[name], weights, rtol=1e-4, atol=1e-6)
-
-
 def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_session: None) -> None:
     rate = {"optimizer.learning_rate": {"type": "float", "low": 1e30, "high": 1e38, "default": 1e38}}
     resources = {"workers_per_trial": 2}
@@ -146,15 +88,3 @@ def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_ses
     [record] = found.values()
     assert (record.state, record.attempts) == ("failed", 1)
     assert (record.reason or "").startswith("NonFiniteLossError: ")
-
-
-def test_a_trial_over_three_nodes_outlives_one_of_them(tmp_path: Path) -> None:
-    resources = {"workers_per_trial": {"min": 2, "max": 3}, "placement": "SPREAD"}
-    path = written(tmp_path, algorithms={"erm": None}, search=NO_SEARCH, train=LONG, resources=resources)
-    program = [sys.executable, "-m", "tests.integration.cluster_of_workers", str(path), str(tmp_path)]
-    result = subprocess.run(program, cwd=sweeps.ROOT, capture_output=True, text=True, timeout=400, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "3 workers on 3 nodes" in result.stdout
-    [record] = sweeps.records(tmp_path)
-    assert (record.state, record.attempts) == ("finished", 2)
-    assert [e["step"] for e in record.evaluations] == list(range(3, 61, 3))
