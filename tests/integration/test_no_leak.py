@@ -21,7 +21,7 @@ from harness.sweep import run_sweep
 from tests.integration.made_vectors import TARGET, write_vectors
 
 pytestmark = pytest.mark.slow
-OF_THE_TARGET = ("target", "oracle", "oracle_accuracy", "seconds")
+OF_THE_TARGET = ("target", "target_confusion", "oracle", "oracle_accuracy", "seconds")
 """What an evaluation says of the target domain, and of time."""
 
 
@@ -47,9 +47,16 @@ def run(folder: Path, objective: Any, target_labels: list[int], **search: Any) -
     return run_sweep(plan, Progress(Console(), quiet=True)).records
 
 
+def without_target(evaluation: dict[str, Any]) -> dict[str, Any]:
+    known = {key: value for key, value in evaluation.items() if key not in OF_THE_TARGET}
+    if known["diagnostics"]:
+        known["diagnostics"] = {key: value for key, value in known["diagnostics"].items() if key != "target"}
+    return known
+
+
 def decisions(record: TrialRecord) -> Any:
     """What was proposed, learned, stopped and selected, without what is told of the target domain."""
-    learned = [{key: value for key, value in e.items() if key not in OF_THE_TARGET} for e in record.evaluations]
+    learned = [without_target(evaluation) for evaluation in record.evaluations]
     config = {key: value for key, value in record.config.items() if key != "data"}
     return record.name, record.state, record.reason, record.values, record.schedule, config, learned
 
