@@ -84,9 +84,7 @@ class Conductor:
         if record.until is not None and record.step >= record.until:
             self._arrived.add(name)
             return True
-        if not is_weak:
-            return False
-        if _has_all_steps(record):
+        if not is_weak or _has_all_steps(record):
             return False
         self._pruned.add(name)
         return True
@@ -213,7 +211,7 @@ class Conductor:
             return "failed", failure
         if record.name in self._pruned:
             self._pruned.remove(record.name)
-            return "pruned", f"stopped early at step {record.evaluations[-1]['step']} by {self._pruner_of(record)}"
+            return "pruned", f"stopped early at step {record.step} by {self._pruner_of(record)}"
         if record.name in self._arrived:
             self._arrived.remove(record.name)
             return "waiting", None
@@ -261,4 +259,4 @@ def _legs(study: "StudyPlan", record: TrialRecord) -> list[dict[str, Any]]:
 
 
 def _has_all_steps(record: TrialRecord) -> bool:
-    return bool(record.evaluations) and record.evaluations[-1]["step"] >= record.config["num_steps"]
+    return record.step >= int(record.config["num_steps"])
