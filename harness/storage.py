@@ -68,7 +68,9 @@ class Storage:
         with self._clear_errors():
             found = {info.base_name: info for info in self._infos()}
             for name, info in found.items():
-                if info.is_file or name in FOLDERS:
+                if name in FOLDERS:
+                    (folder / name).mkdir(parents=True, exist_ok=True)
+                if name in FOLDERS or info.is_file:
                     _copy(self._filesystem, info.path, folder / name)
         return bool(found)
 
