@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from harness import cli_models
+from harness.cli_cluster import cluster
 from harness.cli_data import data
 from harness.cli_sweeps import recorded_sweep, sweep_name
 from ndcl.errors import NonFiniteLossError, UserError
@@ -52,6 +53,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data, name="data")
+app.add_typer(cluster, name="cluster")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep, such as search_spaces/digits.yaml.")]
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name or its YAML file.")]
