@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from harness import cli_cluster_life
 from ndcl.errors import UserError
 
 WRONG = 2
@@ -90,3 +91,6 @@ def bootstrap(
             typer.echo(f"done: {step.what}")
         for line in [last] if last else [] if destroy else after(session, wanted, file):
             typer.echo(line)
+
+
+cli_cluster_life.add_verbs(cluster)

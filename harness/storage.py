@@ -37,7 +37,7 @@ class Storage:
                 f"storage {shown(uri)}: it holds a key, which would be written into the journal; leave it out, and "
                 "give it by the environment or the machine's role"
             )
-        self.place = place
+        self.place = place if is_uri(place) else str(Path(place).resolve())
         self.uri = join(uri, sweep)
         self._filesystem, self._path = filesystem_of(self.uri)
 
@@ -120,6 +120,11 @@ def recorded_storage(folder: Path) -> str | None:
     """The place of the storage of the sweep at `folder`, or None if it has none."""
     path = folder / STORAGE_FILE
     return path.read_text() if path.exists() else None
+
+
+def record_storage(folder: Path, storage: Storage) -> None:
+    """Write down, in a sweep's folder, which storage it has."""
+    (folder / STORAGE_FILE).write_text(storage.place)
 
 
 def storage_of(folder: Path) -> Storage | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from harness.plan import Plan, difference, extends
-from harness.storage import STORAGE_FILE, UNREACHABLE, Storage, recorded_storage
+from harness.storage import UNREACHABLE, Storage, record_storage, recorded_storage
 from ndcl.errors import UserError
 
 SWEEP_FILE, SWEEP_ID_FILE, LOCK_FILE = "sweep.yaml", ".sweep_id", ".lock"
@@ -76,7 +76,7 @@ def _take_from(storage: Storage | None, plan: Plan, fresh: bool) -> None:
         if fresh:
             storage.clear()
         storage.fetch(plan.folder)
-        (plan.folder / STORAGE_FILE).write_text(storage.place)
+        record_storage(plan.folder, storage)
 
 
 def _remove_sweep(folder: Path) -> None:

@@ -11,6 +11,7 @@ new `ray up`, which replaces the file, can lose it.
 
 import argparse
 import copy
+import fcntl
 import json
 import logging
 import re
@@ -27,6 +28,8 @@ import yaml
 BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` puts the autoscaler's config on a head."""
 MONITOR_LOG = Path("/tmp/ray/session_latest/logs/monitor.log")
+LOCK_FILE = Path("~/.ndcl-spot-guard.lock")
+"""Held while a guard runs."""
 NO_CAPACITY = (
     "InsufficientInstanceCapacity",  # AWS, from here
     "SpotMaxPriceTooLow",
@@ -179,12 +182,28 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     patience = Patience(failures=options.failures, cooldown_seconds=options.cooldown_seconds)
     guard = SpotGuard(BOOTSTRAP_FILE.expanduser(), LaunchFailures(MONITOR_LOG), patience)
-    while True:
+    with LOCK_FILE.expanduser().open("w") as lock:
         try:
-            guard.step(time.time(), running_nodes())
-        except Exception:  # Ray may be restarting; a guard that has ended guards nothing
-            logging.exception("this round failed")
-        time.sleep(options.poll_seconds)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.info("another guard runs already")
+            return
+        while True:
+            try:
+                guard.step(time.time(), running_nodes())
+            except Exception:  # Ray may be restarting; a guard that has ended guards nothing
+                logging.exception("this round failed")
+            time.sleep(options.poll_seconds)
+
+
+def is_guarded() -> bool:
+    """Whether a guard runs on this machine."""
+    with LOCK_FILE.expanduser().open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 if __name__ == "__main__":
