@@ -35,6 +35,11 @@ from tests.cluster.machines import Machine, Network, sh
 ACCOUNT = "123456789012"
 ROUTER, PORT = "172.31.0.1", 5000
 METADATA = "169.254.169.254"
+UNKNOWN_TO_MOTO = {
+    "DescribePlacementGroups": '<DescribePlacementGroupsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
+    "<placementGroupSet/></DescribePlacementGroupsResponse>"
+}
+"""Requests that moto has no answer to, and one."""
 GRACE_SECONDS = 2
 """Between the word and the end, as an instance is shut down."""
 Start = Callable[[str, list[tuple[str, str]]], Any]
@@ -83,7 +88,11 @@ class Front:
         if action == "RunInstances":
             call |= {"spot": _is_spot(query), "type": query.get("InstanceType"), "dry": "DryRun" in query}
         self._state.note(call)
-        return self._app(environ, start) if error is None else _answer_error(start, *error)
+        if error is not None:
+            return _answer_error(start, *error)
+        if action in UNKNOWN_TO_MOTO:
+            return _answer(start, "200 OK", UNKNOWN_TO_MOTO[action])
+        return self._app(environ, start)
 
     def _refusal(self, role: str | None, service: str, action: str, query: dict[str, str]) -> tuple[int, str] | None:
         if role is not None and not is_allowed(role, f"{service}:{action}"):

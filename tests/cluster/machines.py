@@ -1,4 +1,4 @@
-"""Made-up machines: network, mount and process namespaces on this one, each with an sshd; nothing outside is reached."""
+"""Made-up machines: network, mount and process namespaces on this one, each with an sshd; nothing else is reached."""
 
 import os
 import shutil
