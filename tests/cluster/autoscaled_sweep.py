@@ -1,8 +1,7 @@
 """A sweep on a cluster whose autoscaler starts and ends nodes, which are processes, for waiting trials: a program.
 
-`python -m tests.cluster.autoscaled_sweep SWEEP.yaml RESULTS`, in network, mount and process namespaces of its own, since
-it starts a head as a cluster's YAML does and ends all Ray that it sees. Prints, as JSON, the numbers of nodes one after
-the other.
+`python -m tests.cluster.autoscaled_sweep SWEEP.yaml RESULTS`, in network, mount and process namespaces of its own,
+since it starts a head as a cluster's YAML does. Prints, as JSON, the numbers of nodes one after the other.
 """
 
 import json
