@@ -28,7 +28,7 @@ from tests.integration import sweeps
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.xdist_group("machines"),
 ]
 ENDPOINT = f"{ROUTER}:{PORT}"
@@ -105,7 +105,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
         network.remove()
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 240) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
