@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from harness.database_files import make_whole
-from harness.designs import design_values
+from harness.designs import design_values, num_startup
 from harness.halving import HalvingPruner
 from harness.records import ENDED, TrialRecord
 from harness.selection import best_checkpoint, merit, value_of
@@ -201,19 +201,21 @@ def best_values(record: TrialRecord, plan: "StudyPlan") -> list[float]:
 
 
 def _sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
-    """The sampler, seeded so that a study that goes on does not repeat the `drawn` draws it has made.
-
-    A third of a short study's trials, and ten of a long one's, are drawn at random before a model takes over; with
-    Optuna's ten always, a study of ten trials would be a random search.
-    """
+    """The sampler, seeded so that a study that goes on does not repeat the `drawn` draws it has made."""
     seed = int(np.random.SeedSequence((plan.seed, drawn)).generate_state(1)[0]) if drawn else plan.seed
-    startup = max(2, min(10, plan.num_trials // 3))
+    startup = num_startup(plan)
     with warnings.catch_warnings():  # Optuna calls some of these options experimental, and says so at every start
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # `gamma` goes with Optuna 6
         match plan.sampler:
             case "tpe":
                 return optuna.samplers.TPESampler(
-                    multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=seed
+                    multivariate=True,
+                    group=True,
+                    constant_liar=True,
+                    n_startup_trials=startup,
+                    gamma=_num_good,
+                    seed=seed,
                 )
             case "gp":
                 return optuna.samplers.GPSampler(n_startup_trials=startup, seed=seed, warn_independent_sampling=False)
@@ -226,6 +228,14 @@ def _sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
                 population = max(4, min(50, plan.num_trials // 10))
                 return optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _num_good(num_trials: int) -> int:
+    """How many of the trials TPE takes as good: a quarter, at most 25.
+
+    Optuna's tenth is a single trial of a short study, whose neighbourhood is then all that is searched.
+    """
+    return min(math.ceil(num_trials / 4), 25)
 
 
 def _pruner(config: "SchedulerConfig", evaluate_every: int) -> optuna.pruners.BasePruner:

@@ -216,5 +216,6 @@ class _Sweep:
         items: list[TrialRecord | StudyState] = [*self.records(), *self.states()]
         for item in items:
             self.tracker.push(item)
-        for state in self.states():
-            self._draw(state)
+        if is_running:  # those that a kill cut off; what ends from here on is drawn when it ends
+            for state in self.states():
+                self._draw(state)
