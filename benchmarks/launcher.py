@@ -1,13 +1,14 @@
 """Is the harness cheaper than the field's usual launcher, at no worse a result? Both on the digits, in turn.
 
-    python benchmarks/launcher.py [--algorithms erm ndcl] [--targets scan sign] [--draws 20] [--trials 15] [--seed 1]
+    python benchmarks/launcher.py [--algorithms erm ndcl] [--targets scan sign] [--draws 20] [--seed 1]
 
 The launcher, as in DomainBed's sweeps: each trial is a process of its own, 20 a study, their values drawn at random
 (the first takes the defaults, as there); each trains all its steps, at most two run at once. The harness: one `ndcl
-sweep` over the same studies, 15 trials each, drawn by TPE, weak ones stopped by ASHA, two at once in processes that are
-used again. Space, steps, data and seed are those of search_spaces/digits.yaml for both, one thread a trial. What counts
-is the highest validation accuracy on the source domains that any trial of a study reached, by which the selection goes,
-and the time of all: for the harness that of the whole command, the start of Ray and the report included.
+sweep` over the same studies, as in search_spaces/digits.yaml but without its final runs: 15 trials each, drawn by TPE,
+weak ones stopped by ASHA, two at once in processes that are used again. Space, steps and data are those of that file
+for both, one thread a trial. What counts is the highest validation accuracy on the source domains that any trial of a study
+reached, by which the selection goes, and the time of all: for the harness that of the whole command, the start of Ray
+and the report included.
 
 The launcher does half of the studies before the sweep and half after it, so that a machine whose load drifts favours
 neither. On a machine that others use too only the ratio means something. Takes about 15 minutes on 2 cores.
@@ -36,14 +37,13 @@ LIMIT = 1 / 3
 """Share of the launcher's time that the harness may take."""
 
 
-def sweep_file(folder: Path, algorithms: list[str], targets: list[str], num_trials: int, seed: int = 0) -> Path:
+def sweep_file(folder: Path, algorithms: list[str], targets: list[str], seed: int) -> Path:
     """search_spaces/digits.yaml with these algorithms and targets, which are searched and no more."""
     values = yaml.safe_load((ROOT / "search_spaces" / "digits.yaml").read_text())
     values["data"]["targets"] = targets
     values["algorithms"] = {name: values["algorithms"][name] for name in algorithms}
     values["overrides"] = [override for override in values["overrides"] if override["target"] in targets]
-    scheduler = {"name": "asha", "min_resource": 1, "reduction_factor": 3}
-    values["search"] = {"num_trials": num_trials, "scheduler": scheduler, "seed": seed}
+    values["search"]["seed"] = seed
     values["final"] = {"seeds": 0}
     values["resources"] = {"max_concurrent": AT_ONCE}
     path = folder / "sweep.yaml"
@@ -139,7 +139,6 @@ def main() -> None:
     parser.add_argument("--algorithms", nargs="+", default=["erm", "ndcl"])
     parser.add_argument("--targets", nargs="+", default=["scan", "texture", "print", "sign"])
     parser.add_argument("--draws", type=int, default=20, help="the launcher's trials a study")
-    parser.add_argument("--trials", type=int, default=15, help="the harness's trials a study")
     parser.add_argument("--seed", type=int, default=1, help="of both searches' draws")
     parser.add_argument("--trial", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -148,7 +147,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="ndcl-launcher-") as name:
         folder = Path(name)
-        sweep = sweep_file(folder, arguments.algorithms, arguments.targets, arguments.trials, arguments.seed)
+        sweep = sweep_file(folder, arguments.algorithms, arguments.targets, arguments.seed)
         compare(folder, sweep, arguments.draws)
 
 
