@@ -6,9 +6,9 @@ The launcher, as in DomainBed's sweeps: each trial is a process of its own, 20 a
 (the first takes the defaults, as there); each trains all its steps, at most two run at once. The harness: one `ndcl
 sweep` over the same studies, as in search_spaces/digits.yaml but without its final runs: 15 trials each, drawn by TPE,
 weak ones stopped by ASHA, two at once in processes that are used again. Space, steps and data are those of that file
-for both, one thread a trial. What counts is the highest validation accuracy on the source domains that any trial of a study
-reached, by which the selection goes, and the time of all: for the harness that of the whole command, the start of Ray
-and the report included.
+for both, one thread a trial. What counts is the highest validation accuracy on the source domains that any trial of a
+study reached, by which the selection goes, and the time of all: for the harness that of the whole command, the start of
+Ray and the report included.
 
 The launcher does half of the studies before the sweep and half after it, so that a machine whose load drifts favours
 neither. On a machine that others use too only the ratio means something. Takes about 15 minutes on 2 cores.
