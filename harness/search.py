@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 
 from harness.database_files import make_whole
 from harness.designs import design_values, num_startup
+from harness.distinct import DistinctSampler
 from harness.halving import HalvingPruner
 from harness.records import ENDED, TrialRecord
 from harness.selection import best_checkpoint, merit, value_of
@@ -81,18 +82,18 @@ class StudySearch:
                 self._add(record)
             elif record.state in ENDED and not known[record.name].state.is_finished():
                 self._close(known[record.name], record)
-        self.study.sampler = _sampler(self.plan, drawn=len(self._all()))
+        self.study.sampler = _distinct_sampler(self.plan, drawn=len(self._all()))
         self._take_up({record.name for record in records})
         if not records and self.plan.sampler != "grid":
             self._enqueue([defaults(self.plan.space), *self._first_values])
 
     def _enqueue(self, sets: Iterable[dict[str, Any]]) -> None:
-        """Have these values tried next. What was drawn or enqueued before a kill is not enqueued again."""
-        queued = [trial.system_attrs.get("fixed_params") for trial in self._all()]
+        """Have these values tried next, but for those that the study has, perhaps from before a kill."""
+        had = [values for trial in self._all() for values in (trial.params, trial.system_attrs.get("fixed_params"))]
         for values in sets:
-            if values and values not in queued:
+            if values and values not in had:
                 self.study.enqueue_trial(values)
-                queued.append(values)
+                had.append(values)
 
     def _take_up(self, names: set[str]) -> None:
         """Hold on to the open trials: those of records, and those drawn for none."""
@@ -117,7 +118,7 @@ class StudySearch:
     def _new(self, number: int) -> optuna.Trial:
         planned = design_values(self.plan, number)
         if planned is not None and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self.study.enqueue_trial(planned)
+            self._enqueue([planned])
         return self.study.ask()
 
     def report(self, name: str, evaluation: dict[str, Any]) -> bool:
@@ -200,9 +201,14 @@ def best_values(record: TrialRecord, plan: "StudyPlan") -> list[float]:
     return [math.nan if best is None else value_of(best, name) for name in plan.objectives]
 
 
-def _sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
+def _distinct_sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
     """The sampler, seeded so that a study that goes on does not repeat the `drawn` draws it has made."""
     seed = int(np.random.SeedSequence((plan.seed, drawn)).generate_state(1)[0]) if drawn else plan.seed
+    return DistinctSampler(_sampler(plan, seed), plan.space, plan.fixed, seed)
+
+
+def _sampler(plan: "StudyPlan", seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler."""
     startup = num_startup(plan)
     with warnings.catch_warnings():  # Optuna calls some of these options experimental, and says so at every start
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
