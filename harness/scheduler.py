@@ -10,7 +10,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from harness.conductor import Conductor
-from harness.trial import CHECKPOINT, EVALUATION, FAILURE, RESTARTED
+from harness.records import last_lines
+from harness.trial import CHECKPOINT, EVALUATION, FAILURE, LOG, RESTARTED
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -48,7 +49,7 @@ class SweepScheduler(FIFOScheduler):
         """Take note of a report before Tune's own bookkeeping."""
         name = trial.config["name"]
         if FAILURE in result:
-            self._conductor.on_failure(name, result[FAILURE])
+            self._conductor.on_failure(name, result[FAILURE], result[LOG])
         elif RESTARTED in result:
             self._conductor.on_restart(name)
         elif self._is_to_stop(name, result):
@@ -90,7 +91,8 @@ class SweepCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial can't go on, whatever was tried."""
-        self._conductor.on_end(trial.config["name"], error=_reason(trial))
+        error = trial.get_error()
+        self._conductor.on_end(trial.config["name"], error=_reason(trial), log=last_lines(str(error or "")))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Ray Tune pickles its callbacks, for a restore that is never used."""
