@@ -15,6 +15,8 @@ from harness.report_layout import EMPTY
 from harness.report_tables import SettingTable
 
 NUM_SHADES = 16
+NAMED_CLASSES, NAME_WIDTH = 10, 10
+"""Up to so many classes have their names, of so many letters, beside a matrix."""
 
 
 def searches(names: Names, tables: Sequence[SettingTable], details: Details, algorithms: Sequence[str]) -> str:
@@ -102,13 +104,25 @@ def _matrix(algorithm: str, confusion: Confusion) -> str:
     if mistake is not None:
         true, taken_for, share = mistake
         words = f"{true} taken for {taken_for}: {100 * share:.0f}\N{NO-BREAK SPACE}%"
-    size = len(confusion.counts)
+    size, names, gutter = len(confusion.counts), *_row_names(confusion.classes)
     spoken = escape(f"{algorithm}: {size} by {size} classes; most often {words}")
     return (
-        f'<figure><svg class="matrix" viewBox="0 0 {size} {size}" role="img" shape-rendering="crispEdges" '
-        f'aria-label="{spoken}">{_shades(confusion)}</svg>'
+        f'<figure><svg class="matrix" viewBox="{-gutter:.1f} 0 {size + gutter:.1f} {size}" role="img" '
+        f'aria-label="{spoken}">{names}<g shape-rendering="crispEdges">{_shades(confusion)}'
+        f'<rect class="edge" width="{size}" height="{size}"/></g></svg>'
         f"<figcaption><b>{breakable(algorithm)}</b><br>{breakable(words)}</figcaption></figure>"
     )
+
+
+def _row_names(classes: Sequence[str]) -> tuple[str, float]:
+    """The names left of a matrix's rows and the room that they take, in squares; none of many classes."""
+    if len(classes) > NAMED_CLASSES:
+        return "", 0.0
+    shown = [name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…" for name in classes]
+    texts = "".join(
+        f'<text x="-0.2" y="{k + 0.72}" text-anchor="end">{escape(name)}</text>' for k, name in enumerate(shown)
+    )
+    return texts, 0.4 + 0.36 * max(map(len, shown))
 
 
 def _shades(confusion: Confusion) -> str:

@@ -61,6 +61,8 @@ tbody tr:hover { background: var(--raised); }
   background-size: calc(100% - 3rem) 72%; }
 .shares { table-layout: fixed; }
 .shares th:first-child { width: 38%; }
+.coefficients { table-layout: fixed; }
+.coefficients th:first-child { width: 30%; }
 .small { display: block; color: var(--muted); font-size: 0.86em; }
 .higher { color: var(--good); font-weight: 600; }
 .lower { color: var(--bad); font-weight: 600; }
@@ -85,7 +87,7 @@ tbody tr:hover { background: var(--raised); }
 .tabs > input:checked + label + .panel { display: block; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15.5rem), 1fr));
   gap: 1.2rem 1.6rem; }
-.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(45%, 9.5rem), 1fr)); gap: 1.2rem; }
+.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(45%, 13rem), 1fr)); gap: 1.2rem; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: 0.87rem; overflow-wrap: anywhere; }
 figcaption b { color: var(--ink); font-weight: 600; }
@@ -105,7 +107,9 @@ svg text { fill: var(--muted); font-size: 10.5px; font-variant-numeric: tabular-
 .dashed { stroke-dasharray: 5 3; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; padding: 0; margin: 0.6rem 0;
   font-size: 0.92rem; }
-.matrix { width: 100%; aspect-ratio: 1; border: 1px solid var(--line); }
+.matrix { width: 100%; max-width: 17rem; }
+.matrix text { font-size: 0.62px; }
+.edge { fill: none; stroke: var(--line); stroke-width: 1px; vector-effect: non-scaling-stroke; }
 .right { fill: var(--accent); } .wrong { fill: var(--mistake); }
 pre { margin: 0.3rem 0 0.6rem; padding: 0.6rem 0.8rem; overflow-x: auto; background: var(--raised); color: var(--ink);
   font: 0.8rem/1.45 ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: normal; border-radius: 4px; }

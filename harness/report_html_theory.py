@@ -53,7 +53,7 @@ def _scatter(measure: str, diagnosis: Diagnosis, algorithms: Sequence[str]) -> s
     )
     spoken = f"accuracy on the unseen domain in % of {len(points)} trials"
     return framed(
-        measure, spoken, rules(axes, nice_ticks(axes.low, axes.high), f"accuracy {THEORY[measure]} by theory") + drawn
+        measure, spoken, rules(axes, nice_ticks(axes.low, axes.high), f"by theory accuracy {THEORY[measure]}") + drawn
     )
 
 
@@ -65,7 +65,7 @@ def _coefficients(diagnosis: Diagnosis, comparison: Comparison) -> str:
         "domain over all trials; below it that of the ranks within each study"
     )
     rows = [row_head(measure) + _row(row, algorithms) for measure, row in diagnosis.correlations.items()]
-    return table(caption, [head("quantity"), *map(head, algorithms)], [rows])
+    return table(caption, [head("quantity"), *map(head, algorithms)], [rows], "coefficients")
 
 
 def _row(row: Mapping[str, RankCorrelation], algorithms: Sequence[str]) -> str:
