@@ -99,6 +99,7 @@ def test_a_process_that_dies_again_and_again_fails_its_trial_only(tmp_path: Path
     assert len(killed) == MAX_FAULTS + 1
     assert (first.state, first.attempts) == ("failed", MAX_FAULTS + 1)
     assert f"its process was lost {MAX_FAULTS + 1} times" in (first.reason or "")
-    assert "died" in first.log, "what Ray says of it"
+    assert "The actor died unexpectedly" in (first.reason or "")
+    assert first.log.count("Worker exit detail") == MAX_FAULTS + 1, "what Ray says of each"
     assert (second.state, second.attempts) == ("finished", 1)
     sweeps.check_complete(plan)
