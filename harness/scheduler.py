@@ -102,7 +102,7 @@ class SweepCallback(Callback):
 
 
 def _log(trial: Trial) -> str:
-    """What Tune has noted of each failure, on this machine; its `get_error` looks where it may not have been copied to."""
+    """What Tune has noted of each failure, from this machine; `get_error` looks where that may not be yet."""
     path: str | None = trial.error_file
     return Path(path).read_text() if path else ""
 
