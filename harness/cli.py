@@ -219,7 +219,11 @@ def _measured(made: "Plan") -> "dict[Kind, Speed]":
 
 
 def _show_result(made: "Plan", result: "SweepResult") -> None:
+    from harness.progress import failure_lines
+
     _compare(made.folder, result.records)
+    for line in failure_lines(result.records):
+        typer.echo(line)
     for study in result.studies:
         if study.reason:
             typer.echo(f"study {study.key.name} was stopped: {study.reason}")

@@ -38,7 +38,8 @@ class Conductor:
         self._folders = folders
         self._watch = watch
         self._exchanges = population.Exchanges(plan.folder)
-        self._failures: dict[str, str] = {}
+        self._failures: dict[str, tuple[str, str]] = {}
+        """What trainings have said of their failure: the reason, and the end of the log."""
         self._pruned: set[str] = set()
         self._arrived: set[str] = set()
         """Trials that have come to where they wait for their population."""
@@ -89,14 +90,14 @@ class Conductor:
         self._pruned.add(name)
         return True
 
-    def on_failure(self, name: str, reason: str) -> None:
-        """The training says why it can't go on; its end will follow.
+    def on_failure(self, name: str, reason: str, log: str = "") -> None:
+        """The training says why it can't go on, with the end of its log; its end will follow.
 
         Raises OSError if the reason is a disk that can't be written: that is no fault of the trial's values.
         """
         if storage_problem(reason):
             raise OSError(reason)
-        self._failures[name] = reason
+        self._failures[name] = reason, log
 
     def on_checkpoint(self, name: str, folder: str) -> None:
         """A new checkpoint is stored; the trial's earlier ones go."""
@@ -108,13 +109,14 @@ class Conductor:
         record = self.agenda.records[name]
         self._put(replace(record, attempts=record.attempts + 1))
 
-    def on_end(self, name: str, error: str | None = None) -> None:
-        """The trial has ended; `error` says why its process could not go on."""
+    def on_end(self, name: str, error: str | None = None, log: str = "") -> None:
+        """The trial has ended; `error` says why its process could not go on, and `log` what is known of it."""
         record = self.agenda.records[name]
+        error, log = self._failures.pop(name, (error, log))
         state, reason = self._outcome(record, error)
         kept = record.checkpoint if state == "finished" else self._folders.newest(name) if state == "waiting" else None
         ended = time.time() if state in ENDED else None
-        record = replace(record, state=state, reason=reason, ended=ended, checkpoint=kept)
+        record = replace(record, state=state, reason=reason, log=log, ended=ended, checkpoint=kept)
         self._put(record)
         self._tell(record)
         self._folders.keep_only(name, kept)
@@ -206,9 +208,8 @@ class Conductor:
             return replace(record, state="failed", reason=str(error), ended=now)
 
     def _outcome(self, record: TrialRecord, error: str | None) -> tuple[State, str | None]:
-        failure = self._failures.pop(record.name, None) or error
-        if failure is not None:
-            return "failed", failure
+        if error is not None:
+            return "failed", error
         if record.name in self._pruned:
             self._pruned.remove(record.name)
             return "pruned", f"stopped early at step {record.step} by {self._pruner_of(record)}"

@@ -22,7 +22,7 @@ from ray.train.torch import TorchTrainer
 from harness.checkpoints import EVALUATION_FILE, TRAINING
 from harness.desk import Desk
 from harness.scratch import scratch_folder
-from harness.trial import CHECKPOINT, EVALUATION, FAILURE, RESTARTED, AnyTraining, evaluated, one_line
+from harness.trial import CHECKPOINT, EVALUATION, RESTARTED, AnyTraining, evaluated, failure, one_line
 from harness.workers import Workers
 from ndcl.errors import NonFiniteLossError, UserError
 from ndcl.parallel import Group
@@ -104,7 +104,7 @@ class DistributedTrial(tune.Trainable):
             self._answer(goes_on=True)
         error = self._fit.exception()
         if error is not None:
-            yield {FAILURE: one_line(error)}
+            yield failure(error)
 
     def _next_report(self) -> dict[str, Any] | None:
         """None when all have been taken and the workers have ended."""
@@ -154,7 +154,7 @@ def train_worker(config: dict[str, Any]) -> None:
                 return
     except (UserError, NonFiniteLossError) as error:
         if Group.current().is_first:
-            ray.get(desk.hand_in.remote({FAILURE: one_line(error)}))
+            ray.get(desk.hand_in.remote(failure(error)))
 
 
 def _goes_on(desk: Any, training: AnyTraining | None, evaluation: str) -> bool:

@@ -16,6 +16,7 @@ Stage = Literal["search", "final"]
 WARM_STARTED = "values from studies of other target domains"
 """Note of a trial whose study began with values that were selected with images of its target domain; the sweep."""
 ENDED: tuple[State, ...] = ("finished", "pruned", "failed")
+MOST_LOG_LINES, LOG_WIDTH = 40, 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class TrialRecord:
     state: State = "running"
     reason: str | None = None
     """Why it failed or was pruned, in one line."""
+    log: str = ""
+    """If it failed, the last lines of what it left, such as a traceback."""
     evaluations: tuple[dict[str, Any], ...] = ()
     """`ndcl.evaluation.Evaluation.to_dict()` of each checkpoint, by rising step."""
     started: float = 0.0
@@ -86,6 +89,11 @@ class TrialRecord:
         """The record with one more checkpoint; a step replayed after a fault replaces the earlier one."""
         kept = tuple(e for e in self.evaluations if e["step"] < evaluation["step"])
         return replace(self, evaluations=(*kept, evaluation))
+
+
+def last_lines(log: str) -> str:
+    """The end of a log, as much as a record holds: MOST_LOG_LINES of LOG_WIDTH characters."""
+    return "\n".join(line.rstrip()[:LOG_WIDTH] for line in log.strip().splitlines()[-MOST_LOG_LINES:])
 
 
 class Journal:

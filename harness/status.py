@@ -45,11 +45,6 @@ class SweepStatus:
         """Those that run, wait for their population, or were interrupted and will go on."""
         return [record for record in self.records if record.state in ("running", "waiting", "interrupted")]
 
-    @property
-    def failed_trials(self) -> list[TrialRecord]:
-        """Those that failed, whatever the reason."""
-        return [record for record in self.records if record.state == "failed"]
-
     def seconds_left(self) -> Range | None:
         """With as many trials at once as run now; None if none runs, or a kind has not been evaluated yet."""
         speeds = recorded_speeds(self.records)

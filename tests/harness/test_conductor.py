@@ -112,8 +112,18 @@ def test_a_lost_process_is_the_reason_when_nothing_else_is(stage: Stage) -> None
     name = stage.start()
     stage.conductor.on_restart(name)
     assert stage.record(name).attempts == 2
-    stage.conductor.on_end(name, error="its process was lost 3 times")
-    assert stage.record(name).reason == "its process was lost 3 times"
+    stage.conductor.on_end(name, error="its process was lost 3 times", log="killed")
+    assert (stage.record(name).reason, stage.record(name).log) == ("its process was lost 3 times", "killed")
+
+
+def test_what_the_training_says_of_its_failure_comes_before_what_is_known_of_its_process(stage: Stage) -> None:
+    name, other = stage.start(), stage.start()
+    stage.conductor.on_failure(name, "it exploded", "line 1\nline 2")
+    stage.conductor.on_end(name, error="its process was lost", log="killed")
+    assert (stage.record(name).reason, stage.record(name).log) == ("it exploded", "line 1\nline 2")
+    stage.play(other, 2, 4)
+    stage.conductor.on_end(other)
+    assert (stage.record(other).state, stage.record(other).log) == ("finished", "")
 
 
 def test_a_trial_without_any_accuracy_failed(stage: Stage) -> None:
