@@ -25,6 +25,7 @@ STOP_SECONDS = 30.0
 """Workers that wait for an answer end within seconds; for those that are in the midst of steps nobody waits longer."""
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # also how often reports are looked at; the default is 2 s
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",  # then counts again how many fit: a node may have died unnoticed
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import ray
 import torch
+import yaml
 from rich.console import Console
+from typer.testing import CliRunner
 
 from harness.checkpoints import TRAINING
+from harness.cli import app
 from harness.distributed_single import run_on_workers
 from harness.progress import Progress
 from harness.records import TrialRecord
@@ -25,6 +28,7 @@ from ndcl import checkpoints
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError
 from ndcl.training import train
+from tests.harness.made_records import base
 from tests.integration import sweeps
 from tests.integration.made_vectors import TARGET, write_vectors
 from tests.integration.train_workers import train_workers
@@ -115,6 +119,16 @@ def has_checkpoint(results: Path, algorithm: str) -> bool:
     return any(record.checkpoint for record in sweeps.records(results) if record.study.algorithm == algorithm)
 
 
+def trained_by_command(folder: Path, config: dict[str, Any], *options: str) -> Path:
+    """What `ndcl train` leaves of a training."""
+    path = folder / "one.yaml"
+    path.write_text(yaml.safe_dump(config))
+    result = CliRunner().invoke(app, ["train", str(path), "--results", str(folder), *options])
+    assert result.exit_code == 0, result.output
+    assert f"step {config['num_steps']}/{config['num_steps']}: loss" in result.stderr
+    return folder / "train" / "one"
+
+
 def test_a_killed_worker_changes_nothing_and_any_number_goes_on(tmp_path: Path, local_ray_session: None) -> None:
     """Undisturbed is what `ndcl train --workers 2` finds, which is what one process finds."""
     algorithms = {name: {"algorithm": "erm"} for name in ("killed", "stopped")}
@@ -126,25 +140,29 @@ def test_a_killed_worker_changes_nothing_and_any_number_goes_on(tmp_path: Path, 
     assert stopped.state == "interrupted"
     assert 0 < stopped.step < 60
 
-    config = TrainConfig.from_dict(killed.config)
-    undisturbed = list(run_on_workers(config, tmp_path / "alone", 2))
-    assert [e["step"] for e in undisturbed] == [e["step"] for e in killed.evaluations] == steps
-    for mine, other in zip(undisturbed, killed.evaluations, strict=True):
+    undisturbed = trained_by_command(tmp_path, killed.config, "--workers", "2")
+    found = json.loads((undisturbed / "evaluations.json").read_text())
+    assert [e["step"] for e in found] == [e["step"] for e in killed.evaluations] == steps
+    for mine, other in zip(found, killed.evaluations, strict=True):
         assert {**json.loads(to_json(mine)), "seconds": other["seconds"]} == other
-    weights = network(tmp_path / "alone" / LAST)
+    weights = network(undisturbed / LAST)
     for name, tensor in network_of(killed).items():
         assert torch.equal(tensor, weights[name]), name
 
-    assert [e.step for e in train(config, tmp_path / "single")] == steps
+    list(train(TrainConfig.from_dict(killed.config), tmp_path / "single"))
     check_equal_but_for_rounding(weights, network(tmp_path / "single" / LAST))
-    found = run(tmp_path, tmp_path, resources={}, **changes)[stopped.name]
-    assert (found.state, found.attempts) == ("finished", 2)
-    check_equal_but_for_rounding(network_of(found), weights)
+    after = run(tmp_path, tmp_path, resources={}, **changes, final={"seeds": 1})
+    resumed = after[stopped.name]
+    assert (resumed.state, resumed.attempts) == ("finished", 2)
+    check_equal_but_for_rounding(network_of(resumed), weights)
+    assert sorted(record.stage for record in after.values()) == ["final", "final", "search", "search"]
 
 
 def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_session: None) -> None:
     rate = {"optimizer.learning_rate": {"type": "float", "low": 1e30, "high": 1e38, "default": 1e38}}
     resources = {"workers_per_trial": 2}
+    with pytest.raises(UserError, match="--workers: 99 need a CPU core each, but there is room for 2; ask for fewer"):
+        next(run_on_workers(TrainConfig.from_dict(base(device="cpu")), tmp_path / "one", 99))
     with pytest.raises(UserError, match="needs 99 workers of 1 CPU and 0 GPU, but there is room for 2 on 1"):
         run(tmp_path, tmp_path, algorithms={"erm": None}, search=NO_SEARCH, resources={"workers_per_trial": 99})
     found = run(tmp_path, tmp_path / "nan", algorithms={"erm": None}, search=NO_SEARCH, space=rate, resources=resources)
