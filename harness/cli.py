@@ -17,10 +17,13 @@ from harness.cli_sweeps import recorded_sweep, sweep_name
 from ndcl.errors import NonFiniteLossError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.plan import Plan
     from harness.plan_cost import Kind, Speed
     from harness.records import TrialRecord
     from harness.sweep import SweepResult
+    from ndcl.config import TrainConfig
 
 WRONG_INPUT, INTERRUPTED = 2, 130
 """Exit codes: something the user gave is wrong; stopped by Ctrl-C or SIGTERM."""
@@ -122,19 +125,20 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="One training: the keys of a TrainConfig.")],
     settings: Settings = None,
     results: Results = DEFAULT_RESULTS,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that train together.")] = 1,
     fresh: Fresh = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train once in this process, without Ray; the same command goes on with a training that was stopped."""
+    """Train once, in this process or on several workers; the same command goes on with a training that was stopped."""
     from harness.progress import evaluation_line, result_line
-    from harness.single import load_training, run_training
+    from harness.single import load_training
     from harness.sweep_folder import writable
 
     loaded = load_training(config, settings or ())
     folder = results / "train" / config.stem
     evaluations = []
     with writable(folder):
-        for evaluation in run_training(loaded, folder, fresh=fresh):
+        for evaluation in _trained(loaded, folder, workers, fresh):
             evaluations.append(evaluation)
             if not quiet:
                 typer.echo(evaluation_line(evaluation, loaded.num_steps), err=True)
@@ -205,6 +209,16 @@ def _plan(sweep: Path, settings: list[str] | None, results: Path) -> "Plan":
     from harness.plan import make_plan
 
     return make_plan(load_sweep(sweep, settings or ()), results)
+
+
+def _trained(config: "TrainConfig", folder: Path, workers: int, fresh: bool) -> "Iterator[dict[str, Any]]":
+    if workers == 1:
+        from harness.single import run_training
+
+        return run_training(config, folder, fresh=fresh)
+    from harness.distributed_single import run_on_workers  # imports Ray
+
+    return run_on_workers(config, folder, workers, fresh=fresh)
 
 
 def _measured(made: "Plan") -> "dict[Kind, Speed]":
