@@ -43,6 +43,14 @@ def local_ray(log_file: Path, *, with_dashboard: bool = False) -> Iterator[list[
                 ray.shutdown()
 
 
+def joined_cluster() -> str | None:
+    """Address of the cluster that this process has joined; None: a sweep starts a Ray of its own."""
+    os.environ.update(ENVIRONMENT)
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address) if ray.is_initialized() else None
+
+
 def _start(with_dashboard: bool) -> None:
     """Start Ray. Raises RuntimeError, as for its other faults, if it did not come up in time."""
     import ray

@@ -21,6 +21,8 @@ import torch
 from ray import tune
 
 from harness.checkpoints import EVALUATION_FILE, TRAINING, is_whole
+from harness.environment import Usage, environment
+from harness.records import ENVIRONMENT
 from harness.scratch import scratch_folder
 from ndcl.config import TrainConfig
 from ndcl.cross_validation import CrossValidation
@@ -62,21 +64,24 @@ def evaluated(config: dict[str, Any], own: "tune.Checkpoint | None") -> Iterator
     with _newest_checkpoint(own, config["resume_from"]) as folder:
         if folder is not None:
             yield None, (folder / EVALUATION_FILE).read_text()
-        for training, evaluation in _trained(legs, folder, config["take_over"]):
+        problem, usage = problem_of(_problem_key(legs[0][1])), Usage()
+        where = {ENVIRONMENT: environment(problem)}
+        for training, evaluation in _trained(legs, problem, folder, config["take_over"]):
             values = with_confusion(evaluation) if config["confusion"] else evaluation.to_dict()
-            yield training, to_json(values)
+            yield training, to_json(values | {"system": usage.since_last()} | where)
 
 
 Leg = tuple[int, TrainConfig]
 """A step, and the config that holds from there on."""
 
 
-def _trained(legs: Sequence[Leg], folder: Path | None, take_over: bool) -> Iterator[tuple[AnyTraining, Evaluation]]:
+def _trained(
+    legs: Sequence[Leg], problem: Problem, folder: Path | None, take_over: bool
+) -> Iterator[tuple[AnyTraining, Evaluation]]:
     """Train leg by leg, each from where the one before ended; the first from the checkpoint `folder`, if there is one.
 
     Yields the training at each of its evaluations.
     """
-    problem = problem_of(_problem_key(legs[0][1]))
     start = None if folder is None else folder / TRAINING
     done = 0 if folder is None else int(json.loads((folder / EVALUATION_FILE).read_text())["step"])
     with tempfile.TemporaryDirectory(prefix="leg-", dir=scratch_folder()) as between:

@@ -15,6 +15,7 @@ from harness.records import TrialRecord
 from harness.study_figures import StudyFigures
 from harness.study_state import StudyState
 from harness.tracking import Tracker, evaluation_metrics, store_uri
+from harness.tracking.runs import SweepRuns
 from tests.harness.made_records import evaluation, key, record, study
 
 SECONDS = 120
@@ -23,6 +24,7 @@ SECONDS = 120
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "SECONDS_BETWEEN_WRITES", 0)
+    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 0)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,8 @@ def test_states(results: Path, trial_state: Any, status: str) -> None:
     run = runs(results)[record(0).name]
     assert run.info.status == status
     assert run.data.tags.get("failure_reason") == ("it broke" if status == "FAILED" else None)
-    assert run.data.tags.get("mlflow.note.content") == run.data.tags.get("failure_reason")
+    assert f"**{trial_state}**" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["pruned"] == ("true" if trial_state == "pruned" else "false")
 
 
 def test_writing_the_same_again_changes_nothing(results: Path) -> None:
@@ -117,16 +120,16 @@ def test_another_process_completes_what_a_killed_one_left(results: Path) -> None
 
 
 def test_a_run_killed_right_after_it_was_made_is_filled(results: Path) -> None:
-    store = tracking._Store(results, "made", "one")
+    store = SweepRuns(results, "made", "one")
     store._create_trial(record(0))
     track(results, record(0))
     run = runs(results)[record(0).name]
     assert run.data.params["num_steps"] == "4"
-    assert [a.path for a in store.client.list_artifacts(run.info.run_id)] == ["config.yaml"]
+    assert [a.path for a in store.client.list_artifacts(run.info.run_id)] == ["config.yaml", "results"]
 
 
 def test_a_step_replayed_after_a_fault_stands_once(results: Path) -> None:
-    store = tracking._Store(results, "made", "one")
+    store = SweepRuns(results, "made", "one")
     first = record(0, "running", steps=(2,))
     store.sync_trial(first)
     again = first.with_evaluation(evaluation(2) | {"seconds": 9.0})
@@ -135,15 +138,18 @@ def test_a_step_replayed_after_a_fault_stands_once(results: Path) -> None:
 
 
 def test_a_study_is_a_parent_run_with_its_best_trial(results: Path) -> None:
-    best = record(1, accuracy=0.9)
-    track(results, record(0), best, state("done", best=best, metrics={"validation_accuracy": 0.9}, updated=5.0))
+    best, final = record(1, accuracy=0.9), record(0, stage="final", rate=2e-3, seed=1)
+    selected = (best.name, final.name)
+    metrics = {"validation_accuracy": 0.9}
+    track(results, record(0), best, final, state("done", best=best, selected=selected, metrics=metrics, updated=5.0))
     found = runs(results)
     parent = found[key().name]
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["selected_trial"] == best.name
     assert parent.data.tags["best.optimizer.learning_rate"] == "0.002"
     assert parent.data.metrics["validation_accuracy"] == 0.9
-    assert [found[record(n).name].data.tags["selected"] for n in (0, 1)] == ["false", "true"]
+    names = (record(0).name, best.name, final.name)
+    assert [found[name].data.tags["selected"] for name in names] == ["false", "true", "true"]
 
 
 @pytest.mark.parametrize(
@@ -184,17 +190,18 @@ def test_no_failure_of_the_store_reaches_the_sweep(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database")
     tracker = track(tmp_path, record(0), record(1))
     assert tracker.problem is not None
+    assert tracker.problem.startswith("2 entries are not written yet (")
     assert "\n" not in tracker.problem
 
 
 def test_pushing_does_not_wait_for_the_store(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release, written = threading.Event(), []
 
-    def slow(self: Any, one: TrialRecord) -> None:
+    def slow(self: Any, one: TrialRecord, is_running: bool) -> None:
         release.wait(SECONDS)
         written.append((one.name, len(one.evaluations)))
 
-    monkeypatch.setattr(tracking._Store, "sync_trial", slow)
+    monkeypatch.setattr(SweepRuns, "sync", slow)
     tracker = Tracker(results, "made", "one")
     tracker.start()
     tracker.push(record(0, "running"))

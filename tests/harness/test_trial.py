@@ -54,7 +54,7 @@ class CaughtTune:
     def evaluations(self) -> list[dict[str, Any]]:
         """Reported ones, without what differs from run to run."""
         values = [json.loads(report[EVALUATION]) for report in self.reports if EVALUATION in report]
-        return [{key: item for key, item in value.items() if key != "seconds"} for value in values]
+        return [{key: item for key, item in value.items() if key not in ("seconds", "system")} for value in values]
 
 
 @pytest.fixture
