@@ -16,7 +16,7 @@ import ndcl
 from ndcl.data.problem import Problem
 from ndcl.evaluation import SHOT_GROUPS
 
-PACKAGES = ("torch", "torchvision", "numpy", "ray")
+PACKAGES = ("torchvision", "numpy", "ray")
 MIB = 1024**2
 TICKS_PER_SECOND, PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
@@ -27,7 +27,7 @@ def environment(problem: Problem) -> dict[str, Any]:
         "host": platform.node(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": {"ndcl": ndcl.__version__} | {name: version(name) for name in PACKAGES},
+        "packages": {"ndcl": ndcl.__version__, "torch": torch.__version__} | {name: version(name) for name in PACKAGES},
         "cpu_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cuda": torch.version.cuda,

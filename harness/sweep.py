@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.checkpoints import CheckpointFolders
 from harness.conductor import Conductor
-from harness.local_ray import concurrency, joined_cluster, local_ray, stop_signals
+from harness.local_ray import concurrency, joined_cluster, keep_credentials_out_of_logs, local_ray, stop_signals
 from harness.plan import Plan
 from harness.progress import Progress
 from harness.records import ENDED, TrialRecord
@@ -141,6 +141,7 @@ class _Sweep:
         with local_ray(log, with_dashboard=several) as nodes, stop_signals(self._stop):
             self.conductor.max_concurrent = self._max_concurrent(nodes)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.conductor.max_concurrent)
+            keep_credentials_out_of_logs()
             self._tuner().fit()
 
     def _max_concurrent(self, nodes: Sequence[Mapping[str, float]]) -> int:

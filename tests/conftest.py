@@ -1,4 +1,4 @@
-"""What all tests share: no telemetry, no store of the user's, one thread a process, and one local Ray for the tests that need it."""
+"""What all tests share: no telemetry, none of the user's stores, one thread a process, and one local Ray."""
 
 import logging
 import os

@@ -165,7 +165,16 @@ class Tracker:
                 self._refused[name] = self._pending.pop(name)
 
     def _note(self, error: Exception) -> None:
-        self._reason = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+        telling = _telling(error)
+        self._reason = without_secrets(" ".join(f"{type(telling).__name__}: {telling}".split()))[:300]
+
+
+def _telling(error: BaseException) -> BaseException:
+    """The system's own error, such as a refused connection, if that is behind it."""
+    telling, link = error, error.__cause__ or error.__context__
+    while link is not None:
+        telling, link = link if isinstance(link, OSError) else telling, link.__cause__ or link.__context__
+    return telling
 
 
 def _name(item: Item) -> str:

@@ -84,6 +84,14 @@ def test_every_evaluation_is_reported_with_a_whole_checkpoint(caught: CaughtTune
         assert json.loads((folder / EVALUATION_FILE).read_text())["step"] == evaluation["step"]
 
 
+def test_evaluations_tell_of_the_environment_and_of_what_was_used(caught: CaughtTune) -> None:
+    run()
+    for report in caught.reports:
+        told = json.loads(report[EVALUATION])
+        assert told["system"]["memory_mib"] > 50
+        assert told["environment"]["data"]["name"] == "digits"
+
+
 def test_the_confusions_of_the_target_are_reported_if_asked_for(caught: CaughtTune) -> None:
     run_legs([{"from_step": 0, "train": base()}], confusion=True)
     run()
