@@ -65,12 +65,11 @@ def log_model(
 def _logged_model(client: "MlflowClient", run: "Run", record: TrialRecord) -> str | None:
     """Id of the training's model on the run; what a killed process left of one is removed."""
     found = client.search_logged_models([run.info.experiment_id], f"tags.trial = '{record.name}'")
-    for model in found:
-        if model.source_run_id == run.info.run_id:
-            if model.status == "READY":
-                return str(model.model_id)
+    own = [model for model in found if model.source_run_id == run.info.run_id]
+    for model in own:
+        if model.status != "READY":
             client.delete_logged_model(model.model_id)
-    return None
+    return next((str(model.model_id) for model in own if model.status == "READY"), None)
 
 
 def _log(client: "MlflowClient", run: "Run", folder: Path, record: TrialRecord) -> str:
@@ -92,10 +91,11 @@ def _version_of(client: "MlflowClient", registered: str, model_id: str) -> str:
     """The version of the registered model that the logged model is, made if there is none."""
     import mlflow
 
+    source = f"models:/{model_id}"
     for known in client.search_model_versions(f"name = '{registered}'"):
-        if known.model_id == model_id:
+        if known.source == source:
             return str(known.version)
-    return str(mlflow.register_model(f"models:/{model_id}", registered).version)
+    return str(mlflow.register_model(source, registered).version)
 
 
 @contextlib.contextmanager
