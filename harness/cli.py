@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.sweep import SweepResult
     from ndcl.config import TrainConfig
 
+TRACKING_TIMEOUT_SECONDS = 60
 WRONG_INPUT, INTERRUPTED = 2, 130
 """Exit codes: something the user gave is wrong; stopped by Ctrl-C or SIGTERM."""
 
@@ -201,6 +202,22 @@ def ui(
     os.execv(sys.executable, command)
 
 
+@app.command(epilog="Example: ndcl sync digits")
+def sync(name: SweepName, results: Results = DEFAULT_RESULTS) -> None:
+    """Bring MLflow to what a sweep's folder says, after its server was away, or on another server.
+
+    The sweep does the same while it runs. Exit code 1 if something is left to do.
+    """
+    from harness.sync import sync_sweep
+
+    name = sweep_name(name)
+    tracker = sync_sweep(results, name)
+    if tracker.problem:
+        typer.echo(f"MLflow at {tracker.shown_uri} is not complete: {tracker.problem}; run this again", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"MLflow at {tracker.shown_uri} has all of sweep {name}")
+
+
 cli_models.add_verbs(app)
 
 
@@ -241,11 +258,19 @@ def _show_result(made: "Plan", result: "SweepResult") -> None:
     for study in result.studies:
         if study.reason:
             typer.echo(f"study {study.key.name} was stopped: {study.reason}")
-    if result.tracking_problem:
-        typer.echo(f"MLflow may be incomplete ({result.tracking_problem}); the same command completes it")
-    typer.echo(f"results: {made.folder}")
     where = "" if made.results == DEFAULT_RESULTS else f" --results {made.results}"
+    problem = result.tracking_problem or _report_problem(made)
+    if problem:
+        typer.echo(f"MLflow is not complete: {problem}; complete it with: ndcl sync {made.name}{where}")
+    typer.echo(f"results: {made.folder}")
     typer.echo(f"next: ndcl ui{where}")
+
+
+def _report_problem(made: "Plan") -> str | None:
+    """Log the report, which has just been written; why that could not be done, if so."""
+    from harness.sync import sync_report
+
+    return sync_report(made.results, made.name, TRACKING_TIMEOUT_SECONDS).problem
 
 
 def _compare(

@@ -13,6 +13,7 @@ from harness import population
 from harness.agenda import Agenda, Due, Select
 from harness.checkpoints import CheckpointFolders, trial_folder
 from harness.records import ENDED, WARM_STARTED, Journal, State, TrialRecord
+from harness.revision import git_revision
 from harness.search import StudySearch, open_storage
 from harness.selection import best_checkpoint, select
 from harness.sweep_folder import storage_problem
@@ -33,6 +34,8 @@ class Conductor:
         self.plan = plan
         self.max_concurrent = 1
         """Trials that may run at once."""
+        self.environment: dict[str, Any] = {"git_revision": git_revision(), "cluster": "local"}
+        """What is known of where trials run before they do: this code's revision, and the cluster's address."""
         self._studies = {study.key.name: study for study in plan.studies}
         self._journal = Journal(plan.folder)
         self._folders = folders
@@ -61,6 +64,7 @@ class Conductor:
             if due is None:
                 return None
             record = self._started(due)
+            record = replace(record, environment=record.environment | self.environment)
             self._put(record)
             if record.state == "running":
                 return {

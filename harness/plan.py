@@ -40,6 +40,8 @@ class Plan:
     """Those of a trial that has several; None: it is one process, with all that the trial occupies."""
     keep_checkpoints: str = "all"
     """`all`, or `selected`: of search trials only those that final runs repeat."""
+    tracking_uri: str | None = None
+    """As the sweep's file has it."""
     resolved: dict[str, Any]
     """The sweep's config with every default and target written out, in plain YAML types."""
 
@@ -82,6 +84,7 @@ def make_plan(
         max_concurrent=resources.max_concurrent,
         workers=resources.workers,
         keep_checkpoints=resources.keep_checkpoints,
+        tracking_uri=config.tracking.uri,
         resolved=config.model_dump(mode="json"),
     )
 

@@ -10,14 +10,15 @@ from typing import Any
 
 from harness.checkpoints import CheckpointFolders
 from harness.conductor import Conductor
-from harness.local_ray import concurrency, local_ray, stop_signals
+from harness.local_ray import concurrency, joined_cluster, keep_credentials_out_of_logs, local_ray, stop_signals
 from harness.plan import Plan
 from harness.progress import Progress
 from harness.records import ENDED, TrialRecord
 from harness.selection import select
-from harness.study_figures import StudyFigures
 from harness.study_state import StudyState, study_state
 from harness.sweep_folder import locked, prepare, storage_problem, sweep_id, writable
+from harness.sweep_state import SweepState
+from harness.sync import push_all, push_study
 from harness.tracking import Tracker
 from harness.workers import trials_at_once
 from ndcl.errors import UserError
@@ -42,7 +43,7 @@ class SweepResult:
     records: list[TrialRecord]
     studies: list[StudyState]
     tracking_problem: str | None
-    """Why MLflow may be incomplete, or None."""
+    """What MLflow lacks, and why, in one line, or None."""
 
 
 def run_sweep(plan: Plan, progress: Progress, *, fresh: bool = False) -> SweepResult:
@@ -53,7 +54,7 @@ def run_sweep(plan: Plan, progress: Progress, *, fresh: bool = False) -> SweepRe
     """
     with writable(plan.folder), locked(plan):
         prepare(plan, fresh)
-        tracker = Tracker(plan.results, plan.name, sweep_id(plan.folder))
+        tracker = Tracker(plan.results, plan.name, sweep_id(plan.folder), uri=plan.tracking_uri, warn=progress.say)
         tracker.start()  # opens the store while Ray starts
         try:
             sweep = _Sweep(plan, tracker, progress)
@@ -136,9 +137,11 @@ class _Sweep:
 
     def _fit(self) -> None:
         log, several = self.plan.folder / LOG_FILE, self.plan.workers is not None
+        self.conductor.environment["cluster"] = joined_cluster() or "local"
         with local_ray(log, with_dashboard=several) as nodes, stop_signals(self._stop):
             self.conductor.max_concurrent = self._max_concurrent(nodes)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.conductor.max_concurrent)
+            keep_credentials_out_of_logs()
             self._tuner().fit()
 
     def _max_concurrent(self, nodes: Sequence[Mapping[str, float]]) -> int:
@@ -200,22 +203,12 @@ class _Sweep:
         if record.state in ENDED:
             states = self.states()
             self.progress.ended(record, states)
-            for state in states:
-                if state.key == record.study:
-                    self.tracker.push(state)
-                    self._draw(state)
-
-    def _draw(self, state: StudyState) -> None:
-        """Have the figures of a study that is done drawn and logged, in the tracker's own thread."""
-        if state.stage == "done":
-            plan = next(study for study in self.plan.studies if study.key == state.key)
-            self.tracker.push(StudyFigures(plan=plan, records=self.conductor.agenda.search_records(plan)))
+            state = next((state for state in states if state.key == record.study), None)
+            if state is not None:
+                push_study(self.tracker, self.plan, self.conductor.agenda, state)
+                if state.stage in ("done", "stopped"):
+                    self.tracker.push(SweepState(folder=self.plan.folder, studies=tuple(states)))
 
     def _track_all(self, is_running: bool) -> None:
         self.tracker.is_running = is_running
-        items: list[TrialRecord | StudyState] = [*self.records(), *self.states()]
-        for item in items:
-            self.tracker.push(item)
-        if is_running:  # those that a kill cut off; what ends from here on is drawn when it ends
-            for state in self.states():
-                self._draw(state)
+        push_all(self.tracker, self.plan, self.conductor.agenda)

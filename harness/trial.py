@@ -22,7 +22,8 @@ import torch
 from ray import tune
 
 from harness.checkpoints import EVALUATION_FILE, TRAINING, is_whole
-from harness.records import last_lines
+from harness.environment import Usage, environment
+from harness.records import ENVIRONMENT, last_lines
 from harness.scratch import scratch_folder
 from ndcl.config import TrainConfig
 from ndcl.cross_validation import CrossValidation
@@ -62,12 +63,13 @@ def evaluated(config: dict[str, Any], own: "tune.Checkpoint | None") -> Iterator
     legs = [(int(leg["from_step"]), TrainConfig.from_dict(leg["train"])) for leg in config["legs"]]
     reset_process(legs[0][1].seed, config["num_threads"])
     problem = problem_of(_problem_key(legs[0][1]))
+    usage, where = Usage(), {ENVIRONMENT: environment(problem)}
     with _newest_checkpoint(own, config["resume_from"]) as folder:
         if folder is not None:
             yield None, (folder / EVALUATION_FILE).read_text()
         for training, evaluation in _trained(legs, problem, folder, config["take_over"]):
             values = with_confusion(evaluation, problem.store.classes) if config["confusion"] else evaluation.to_dict()
-            yield training, to_json(values)
+            yield training, to_json(values | {"system": usage.since_last()} | where)
 
 
 Leg = tuple[int, TrainConfig]

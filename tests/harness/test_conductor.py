@@ -12,6 +12,7 @@ from harness.conductor import Conductor
 from harness.config import SchedulerConfig
 from harness.plan import StudyPlan
 from harness.records import Journal, TrialRecord
+from harness.revision import git_revision
 from harness.selection import select
 from ndcl import checkpoints
 from tests.harness.made_records import RATE, base, evaluation, plan, study
@@ -80,6 +81,17 @@ def test_a_trial_from_start_to_end(stage: Stage) -> None:
     assert record.ended is not None
     assert stage.kept() == {record.checkpoint}
     assert stage.changes[-1] == record
+
+
+def test_a_record_has_its_environment_once(stage: Stage) -> None:
+    stage.conductor.environment["cluster"] = "10.0.0.1:6379"
+    name = stage.start()
+    known = {"git_revision": git_revision(), "cluster": "10.0.0.1:6379"}
+    assert stage.record(name).environment == known
+    for step in (2, 4):
+        stage.conductor.on_evaluation(name, evaluation(step) | {"environment": {"host": "node"}})
+    assert stage.record(name).environment == known | {"host": "node"}
+    assert stage.record(name).evaluations == (evaluation(2), evaluation(4))
 
 
 def test_no_more_than_max_concurrent_trials_are_started(stage: Stage) -> None:

@@ -54,7 +54,7 @@ class CaughtTune:
     def evaluations(self) -> list[dict[str, Any]]:
         """Reported ones, without what differs from run to run."""
         values = [json.loads(report[EVALUATION]) for report in self.reports if EVALUATION in report]
-        return [{key: item for key, item in value.items() if key != "seconds"} for value in values]
+        return [{key: item for key, item in value.items() if key not in ("seconds", "system")} for value in values]
 
 
 @pytest.fixture
@@ -82,6 +82,14 @@ def test_every_evaluation_is_reported_with_a_whole_checkpoint(caught: CaughtTune
     for folder, evaluation in zip(caught.stored, caught.evaluations(), strict=True):
         assert is_whole(folder)
         assert json.loads((folder / EVALUATION_FILE).read_text())["step"] == evaluation["step"]
+
+
+def test_evaluations_tell_of_the_environment_and_of_what_was_used(caught: CaughtTune) -> None:
+    run()
+    for report in caught.reports:
+        told = json.loads(report[EVALUATION])
+        assert told["system"]["memory_mib"] > 50
+        assert told["environment"]["data"]["name"] == "digits"
 
 
 def test_the_confusions_of_the_target_are_reported_if_asked_for(caught: CaughtTune) -> None:
