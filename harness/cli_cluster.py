@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from harness import cli_cluster_life
 from ndcl.errors import UserError
 
 WRONG = 2
@@ -137,3 +138,6 @@ def cost(
         speeds = recorded_speeds(records)
     for line in cost_lines(plan, records, speeds, fleet, prices, date.today()):
         typer.echo(line)
+
+
+cli_cluster_life.add_verbs(cluster)

@@ -61,7 +61,7 @@ class DistributedTrial(tune.Trainable):
     """One trial. Each step of Tune's is a report; asking for the next means that the training may go on."""
 
     workers: Workers
-    run_folder: str
+    run_place: str
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start the workers."""
@@ -73,7 +73,7 @@ class DistributedTrial(tune.Trainable):
             scaling_config=scaling(self.workers),
             run_config=RunConfig(
                 name=config["folder"],
-                storage_path=self.run_folder,
+                storage_path=self.run_place,
                 checkpoint_config=CheckpointConfig(num_to_keep=1),
                 failure_config=FailureConfig(max_failures=MAX_FAULTS),
                 callbacks=[_ToDesk(self._desk)],
@@ -120,9 +120,9 @@ class DistributedTrial(tune.Trainable):
             self._unanswered = None
 
 
-def distributed_trial(workers: Workers, run_folder: Path) -> type[DistributedTrial]:
-    """The trainable of a sweep whose trials have several workers; checkpoints go to `run_folder/<trial>`."""
-    attributes = {"workers": workers, "run_folder": str(run_folder.resolve())}
+def distributed_trial(workers: Workers, run_place: str) -> type[DistributedTrial]:
+    """The trainable of a sweep whose trials have several workers; checkpoints go to <trial> below `run_place`."""
+    attributes = {"workers": workers, "run_place": run_place}
     return type("DistributedTrial", (DistributedTrial,), attributes)
 
 

@@ -32,7 +32,7 @@ def local_ray(log_file: Path, *, with_dashboard: bool = False) -> Iterator[list[
     os.environ.update(ENVIRONMENT)
     import ray
 
-    with _log_to(log_file):
+    with log_to(log_file):
         is_ours = not ray.is_initialized()
         if is_ours:
             _start(with_dashboard)
@@ -98,7 +98,7 @@ def stop_signals(stop: threading.Event) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _log_to(path: Path) -> Iterator[None]:
+def log_to(path: Path) -> Iterator[None]:
     """Have Ray's messages in a file rather than among ours on the terminal."""
     logger, handler = logging.getLogger("ray"), logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

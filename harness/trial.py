@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from ray import tune
 
-from harness.checkpoints import EVALUATION_FILE, TRAINING, is_whole
+from harness.checkpoints import EVALUATION_FILE, TRAINING, fetched, is_whole
 from harness.scratch import scratch_folder
 from ndcl.config import TrainConfig
 from ndcl.cross_validation import CrossValidation
@@ -155,8 +155,11 @@ def _newest_checkpoint(own: "tune.Checkpoint | None", resume_from: str | None) -
             if is_whole(Path(name)):
                 yield Path(name)
                 return
-    earlier = Path(resume_from) if resume_from else None
-    yield earlier if earlier is not None and is_whole(earlier) else None
+    if resume_from is None:
+        yield None
+        return
+    with fetched(resume_from) as folder:
+        yield folder if is_whole(folder) else None
 
 
 def to_json(values: dict[str, Any]) -> str:
