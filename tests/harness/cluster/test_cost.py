@@ -138,7 +138,9 @@ def test_the_command_prices_a_sweep(tmp_path: Path) -> None:
     assert "at the worst: 800." in result.output
 
 
-@pytest.mark.parametrize("verb", ["check", "bootstrap", "cost", "up", "submit", "status", "logs", "stop", "results", "down"])
+@pytest.mark.parametrize(
+    "verb", ["check", "bootstrap", "cost", "up", "submit", "status", "logs", "stop", "results", "down"]
+)
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     result = CliRunner().invoke(app, ["cluster", verb, "--help"])
     assert result.exit_code == 0
