@@ -6,7 +6,14 @@ or several, where a trial waited for others and went on.
 
 import json
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
+
+from harness.scratch import scratch_folder
+from ndcl.data.remote import filesystem_of, is_uri
 
 TRAINING, EVALUATION_FILE = "training", "evaluation.json"
 """What a checkpoint folder holds: the training's own checkpoint, and the evaluation made there."""
@@ -26,17 +33,68 @@ def trial_folder(trial: str, step: int) -> str:
     return f"{trial}{LEG}{step}" if step else trial
 
 
+class AnyCheckpointFolders(Protocol):
+    """All checkpoints of a sweep, on a disk or in an object store."""
+
+    place: str
+    """The path or URI that Ray Tune writes into."""
+
+    def new_run(self) -> str:
+        """Name of the next start's folder."""
+
+    def run_place(self, run: str) -> str:
+        """The place of a start's folder, for Ray Train to write into."""
+
+    def address(self, path: str) -> str:
+        """The path or URI of a checkpoint, by the path that Ray tells."""
+
+    def newest(self, trial: str) -> str | None:
+        """The trial's whole checkpoint of the highest step, over all starts, or None."""
+
+    def copy(self, checkpoint: str, trial: str) -> str:
+        """Copy another trial's checkpoint to be the newest of `trial`."""
+
+    def keep_only(self, trial: str, kept: str | None) -> None:
+        """Remove the trial's other checkpoints."""
+
+    def remove_empty_runs(self) -> None:
+        """Remove the folders of earlier starts that hold no checkpoint any more."""
+
+
+@contextmanager
+def fetched(checkpoint: str) -> Iterator[Path]:
+    """The checkpoint at a path or URI as a folder on this machine; a copy of one in an object store, for so long."""
+    if not is_uri(checkpoint):
+        yield Path(checkpoint)
+        return
+    from pyarrow import fs
+
+    filesystem, path = filesystem_of(checkpoint)
+    with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=scratch_folder()) as name:
+        fs.copy_files(path, name, filesystem, fs.LocalFileSystem())
+        yield Path(name)
+
+
 class CheckpointFolders:
-    """All checkpoints of a sweep."""
+    """All checkpoints of a sweep on a disk of this machine, or one that all nodes see."""
 
     def __init__(self, root: Path) -> None:
         """`root` is what Ray Tune writes into."""
         self.root = root
+        self.place = str(root.resolve())
 
     def new_run(self) -> str:
         """Name of the next start's folder below `root`."""
         numbers = [int(path.name.removeprefix("run-")) for path in self.root.glob("run-*")]
         return f"run-{max(numbers, default=0) + 1:04d}"
+
+    def run_place(self, run: str) -> str:
+        """The path of a start's folder, for Ray Train to write into."""
+        return str(self.root.resolve() / run)
+
+    def address(self, path: str) -> str:
+        """The path of a checkpoint, as Ray tells it."""
+        return path
 
     def newest(self, trial: str) -> str | None:
         """The trial's whole checkpoint of the highest step, over all starts, or None."""

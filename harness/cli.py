@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from harness import cli_models
+from harness.cli_cluster import cluster
 from harness.cli_data import data
 from harness.cli_sweeps import recorded_sweep, sweep_name
 from ndcl.errors import NonFiniteLossError, UserError
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data, name="data")
+app.add_typer(cluster, name="cluster")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep, such as search_spaces/digits.yaml.")]
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name or its YAML file.")]
@@ -64,6 +66,14 @@ Settings = Annotated[
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where all results lie.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what an earlier run left, and start anew.")]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", metavar="ADDRESS", help="Run trials on this Ray cluster; auto: the one of this machine."),
+]
+StoragePlace = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="PLACE", help="Also keep the sweep in this shared folder or URI (s3://, gs://)."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
 DEFAULT_RESULTS = Path("results")
 
@@ -100,22 +110,26 @@ def run_a_sweep(
     sweep: SweepFile,
     settings: Settings = None,
     results: Results = DEFAULT_RESULTS,
+    address: Address = None,
+    storage: StoragePlace = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a sweep to its end, or go on with it; then compare the algorithms.
 
-    Ctrl-C stops it cleanly; the same command goes on from where it was.
+    Ctrl-C stops it cleanly; the same command goes on from where it was, with --storage also on another machine.
     """
     from rich.console import Console
 
     from harness.progress import Progress
 
     made = _plan(sweep, settings, results)
+    from harness.storage import Storage
     from harness.sweep import run_sweep  # imports Ray, after the plan has been found right
 
+    place = Storage(storage, made.name) if storage else None
     with Progress(Console(stderr=True), quiet=quiet) as progress:
-        result = run_sweep(made, progress, fresh=fresh)
+        result = run_sweep(made, progress, fresh=fresh, address=address, storage=place)
     _show_result(made, result)
     if any(study.stage == "stopped" for study in result.studies):
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import population
 from harness.agenda import Agenda, Due, Select
-from harness.checkpoints import CheckpointFolders, trial_folder
+from harness.checkpoints import AnyCheckpointFolders, trial_folder
 from harness.records import ENDED, WARM_STARTED, Journal, State, TrialRecord
 from harness.revision import git_revision
 from harness.search import StudySearch, open_storage
@@ -22,6 +22,7 @@ from ndcl.errors import UserError
 
 if TYPE_CHECKING:
     from harness.plan import Plan, StudyPlan
+    from harness.storage import Storage
 
 Watcher = Callable[[TrialRecord], None]
 """Called with each record that has changed; it must be quick and must not raise."""
@@ -30,26 +31,33 @@ Watcher = Callable[[TrialRecord], None]
 class Conductor:
     """The state of a running sweep."""
 
-    def __init__(self, plan: "Plan", folders: CheckpointFolders, select: Select, watch: Watcher) -> None:
+    def __init__(
+        self,
+        plan: "Plan",
+        folders: AnyCheckpointFolders,
+        select: Select,
+        watch: Watcher,
+        storage: "Storage | None" = None,
+    ) -> None:
         self.plan = plan
         self.max_concurrent = 1
         """Trials that may run at once."""
         self.environment: dict[str, Any] = {"git_revision": git_revision(), "cluster": "local"}
         """What is known of where trials run before they do: this code's revision, and the cluster's address."""
         self._studies = {study.key.name: study for study in plan.studies}
-        self._journal = Journal(plan.folder)
+        self._journal = Journal(plan.folder, storage)
         self._folders = folders
         self._watch = watch
-        self._exchanges = population.Exchanges(plan.folder)
+        self._exchanges = population.Exchanges(plan.folder, storage)
         self._failures: dict[str, tuple[str, str]] = {}
         """What trainings have said of their failure: the reason, and the end of the log."""
         self._pruned: set[str] = set()
         self._arrived: set[str] = set()
         """Trials that have come to where they wait for their population."""
         self.agenda = Agenda(plan.studies, [self._recovered(record) for record in self._journal.read()], select)
-        storage = open_storage(plan.folder / "optuna.db")
+        database = open_storage(plan.folder / "optuna.db")
         self._searches = {
-            study.key.name: StudySearch(study, plan.name, storage, warm_values(study, plan.results))
+            study.key.name: StudySearch(study, plan.name, database, warm_values(study, plan.results))
             for study in plan.studies
         }
         for study in plan.studies:
@@ -103,8 +111,9 @@ class Conductor:
             raise OSError(reason)
         self._failures[name] = reason, log
 
-    def on_checkpoint(self, name: str, folder: str) -> None:
-        """A new checkpoint is stored; the trial's earlier ones go."""
+    def on_checkpoint(self, name: str, path: str) -> None:
+        """A new checkpoint is stored, at this path as Ray tells it; the trial's earlier ones go."""
+        folder = self._folders.address(path)
         self._put(replace(self.agenda.records[name], checkpoint=folder))
         self._folders.keep_only(name, folder)
 

@@ -36,7 +36,7 @@ def run_on_workers(
     with local_ray(folder / LOG_FILE, with_dashboard=True) as nodes:
         workers = _workers(config, num_workers, nodes)
         values = {"train": config.to_dict(), "folder": str(folder.resolve())}
-        yield from _evaluations(WorkerRun(train_worker, values, workers, folder.resolve() / "ray"))
+        yield from _evaluations(WorkerRun(train_worker, values, workers, str(folder.resolve()), "ray"))
 
 
 def _workers(config: TrainConfig, number: int, nodes: Sequence[Mapping[str, float]]) -> Workers:

@@ -33,11 +33,11 @@ class DistributedTrial(tune.Trainable):
     """One trial. Each step of Tune's is a report; asking for the next means that the training may go on."""
 
     workers: Workers
-    run_folder: Path
+    run_place: str
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start the workers."""
-        self._run = WorkerRun(train_worker, {"trial": config}, self.workers, self.run_folder / config["folder"])
+        self._run = WorkerRun(train_worker, {"trial": config}, self.workers, self.run_place, config["folder"])
         self._unanswered: str | None = None
         self._reports = self._all_reports()
 
@@ -62,9 +62,9 @@ class DistributedTrial(tune.Trainable):
             self._unanswered = None
 
 
-def distributed_trial(workers: Workers, run_folder: Path) -> type[DistributedTrial]:
-    """The trainable of a sweep whose trials have several workers; checkpoints go to `run_folder/<trial>`."""
-    attributes = {"workers": workers, "run_folder": run_folder.resolve()}
+def distributed_trial(workers: Workers, run_place: str) -> type[DistributedTrial]:
+    """The trainable of a sweep whose trials have several workers; checkpoints go to <trial> below `run_place`."""
+    attributes = {"workers": workers, "run_place": run_place}
     return type("DistributedTrial", (DistributedTrial,), attributes)
 
 

@@ -1,12 +1,16 @@
 """Which model a study settles on, and where it came from."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoints import TRAINING, CheckpointFolders
+from harness.checkpoints import TRAINING, CheckpointFolders, fetched
 from harness.records import TrialRecord
+from harness.scratch import scratch_folder
 from harness.selection import best_checkpoint, chosen_finals, criteria, select, shown_value
+from harness.storage import storage_of
+from ndcl.data.remote import is_uri, shown
 from ndcl.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -39,11 +43,21 @@ def _selected(study: Sequence[TrialRecord], top_k: int) -> TrialRecord | None:
 
 
 def checkpoint_of(folder: Path, record: TrialRecord) -> Path:
-    """The training's checkpoint in the sweep at `folder`. Raises UserError if there is none any more."""
-    newest = CheckpointFolders(folder / "ray").newest(record.name)
+    """The training's checkpoint in the sweep at `folder`; of one in an object store, a copy for as long as we run.
+
+    Raises UserError if there is none any more.
+    """
+    storage = storage_of(folder)
+    folders = storage.checkpoints() if storage else CheckpointFolders(folder / "ray")
+    newest = folders.newest(record.name)
     if newest is None:
-        raise UserError(f"{record.name}: its checkpoint is no longer in {folder / 'ray'}; run the sweep anew")
-    return Path(newest) / TRAINING
+        raise UserError(f"{record.name}: its checkpoint is no longer in {shown(folders.place)}; run the sweep anew")
+    if not is_uri(newest):
+        return Path(newest) / TRAINING
+    copy = scratch_folder() / record.name
+    with fetched(newest) as fetch:
+        shutil.copytree(fetch, copy, dirs_exist_ok=True)
+    return copy / TRAINING
 
 
 def export_model(folder: Path, record: TrialRecord, to: Path, form: "Format") -> "Description":

@@ -32,7 +32,7 @@ def local_ray(log_file: Path, *, with_dashboard: bool = False) -> Iterator[list[
     os.environ.update(ENVIRONMENT)
     import ray
 
-    with _log_to(log_file):
+    with log_to(log_file):
         is_ours = not ray.is_initialized()
         if is_ours:
             _start(with_dashboard)
@@ -54,12 +54,11 @@ def keep_credentials_out_of_logs() -> None:
     names.difference_update([name for name in names if name.startswith("AWS_")])
 
 
-def joined_cluster() -> str | None:
-    """Address of the cluster that this process has joined; None: a sweep starts a Ray of its own."""
-    os.environ.update(ENVIRONMENT)
+def cluster_address() -> str:
+    """Address of the Ray that this process has joined or started."""
     import ray
 
-    return str(ray.get_runtime_context().gcs_address) if ray.is_initialized() else None
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _start(with_dashboard: bool) -> None:
@@ -117,7 +116,7 @@ def stop_signals(stop: threading.Event) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _log_to(path: Path) -> Iterator[None]:
+def log_to(path: Path) -> Iterator[None]:
     """Have Ray's messages in a file rather than among ours on the terminal."""
     logger, handler = logging.getLogger("ray"), logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -19,6 +19,7 @@ from harness.space import Parameter, in_order, is_active
 
 if TYPE_CHECKING:
     from harness.plan import StudyPlan
+    from harness.storage import Storage
 
 FACTORS = (0.8, 1.2)
 """By one of these a number is multiplied that is taken over from another trial."""
@@ -90,8 +91,10 @@ def taken_over(donor: TrialRecord, move: Move) -> tuple[dict[str, Any], ...]:
 class Exchanges:
     """What the populations of a sweep have decided, a file each, so that it is decided once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, storage: "Storage | None" = None) -> None:
+        """What is written goes into the `storage` first, if there is one."""
         self.folder = folder / "populations"
+        self._storage = storage
 
     def read(self, study: str, step: int) -> list[Move] | None:
         """What was decided at a step, or None."""
@@ -103,7 +106,10 @@ class Exchanges:
         path = self._path(study, step)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps([vars(move) for move in moves], indent=1))
+        text = json.dumps([vars(move) for move in moves], indent=1)
+        if self._storage is not None:
+            self._storage.put(f"{self.folder.name}/{path.name}", text)
+        partial.write_text(text)
         partial.replace(path)
 
     def _path(self, study: str, step: int) -> Path:

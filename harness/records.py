@@ -8,7 +8,10 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from harness.storage import Storage
 
 State = Literal["running", "waiting", "interrupted", "finished", "pruned", "failed"]
 """`waiting`: it has come as far as it may before the rest of its population has (population based training)."""
@@ -109,8 +112,10 @@ def last_lines(log: str) -> str:
 class Journal:
     """The records of one sweep below a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, storage: "Storage | None" = None) -> None:
+        """What is written goes into the `storage` first, if there is one."""
         self.folder = folder / "trials"
+        self._storage = storage
 
     def write(self, record: TrialRecord) -> None:
         """Replace the record's file atomically."""
@@ -118,6 +123,8 @@ class Journal:
         path = self.folder / f"{record.name}.json"
         partial = path.with_suffix(".partial")
         text = json.dumps({**vars(record), "study": vars(record.study)}, indent=1, allow_nan=False)
+        if self._storage is not None:
+            self._storage.put(f"{self.folder.name}/{path.name}", text)
         with partial.open("w") as file:
             file.write(text)
             file.flush()

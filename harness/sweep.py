@@ -5,16 +5,19 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from harness.checkpoints import CheckpointFolders
+from harness.cluster.joining import joined_ray
 from harness.conductor import Conductor
-from harness.local_ray import concurrency, joined_cluster, keep_credentials_out_of_logs, local_ray, stop_signals
+from harness.local_ray import cluster_address, concurrency, keep_credentials_out_of_logs, local_ray, stop_signals
 from harness.plan import Plan
 from harness.progress import Progress
 from harness.records import ENDED, TrialRecord
 from harness.selection import select
+from harness.storage import Storage
 from harness.study_state import StudyState, study_state
 from harness.sweep_folder import locked, prepare, storage_problem, sweep_id, writable
 from harness.sweep_state import SweepState
@@ -28,6 +31,8 @@ FAULT_LOG_FILE = "faults.log"
 TRACKING_TIMEOUT_SECONDS = 120
 MAX_FAULTS = 2
 """A trial whose process dies is started again, from its newest checkpoint, at most so many times."""
+MAX_NODE_LOSSES = 10
+"""The same on a cluster, where nodes come and go, and a trial may be on several that go."""
 MAX_RAY_FAULTS = 3
 """Ray Tune itself is started again at most so many times in a row without a trial having ended in between."""
 
@@ -46,18 +51,29 @@ class SweepResult:
     """What MLflow lacks, and why, in one line, or None."""
 
 
-def run_sweep(plan: Plan, progress: Progress, *, fresh: bool = False) -> SweepResult:
+def run_sweep(
+    plan: Plan,
+    progress: Progress,
+    *,
+    fresh: bool = False,
+    address: str | None = None,
+    storage: Storage | None = None,
+) -> SweepResult:
     """Run all that the plan's journal does not hold yet; `fresh` deletes what an earlier sweep of this name left.
+
+    With an `address` the trials run on the cluster there, else on this machine. With a `storage` the journal and the
+    checkpoints lie there, too, and a start on a machine without them goes on from there.
 
     Raises UserError (another run of this sweep is going on; the sweep has changed; the folder can't be written;
     the resources don't suffice) and Interrupted, after which the same call goes on.
     """
     with writable(plan.folder), locked(plan):
-        prepare(plan, fresh)
-        tracker = Tracker(plan.results, plan.name, sweep_id(plan.folder), uri=plan.tracking_uri, warn=progress.say)
+        prepare(plan, fresh, storage)
+        identity = sweep_id(plan.folder, storage)
+        tracker = Tracker(plan.results, plan.name, identity, uri=plan.tracking_uri, warn=progress.say)
         tracker.start()  # opens the store while Ray starts
         try:
-            sweep = _Sweep(plan, tracker, progress)
+            sweep = _Sweep(plan, tracker, progress, address, storage)
             sweep.run()
         finally:
             tracker.close(TRACKING_TIMEOUT_SECONDS)
@@ -81,12 +97,15 @@ def _reason(error: Exception) -> str:
 class _Sweep:
     """A sweep while it runs: who is told of what."""
 
-    def __init__(self, plan: Plan, tracker: Tracker, progress: Progress) -> None:
+    def __init__(
+        self, plan: Plan, tracker: Tracker, progress: Progress, address: str | None, storage: Storage | None
+    ) -> None:
         self.plan = plan
         self.tracker = tracker
         self.progress = progress
-        self.folders = CheckpointFolders(plan.folder / "ray")
-        self.conductor = Conductor(plan, self.folders, select, self._on_change)
+        self.address = address
+        self.folders = storage.checkpoints() if storage else CheckpointFolders(plan.folder / "ray")
+        self.conductor = Conductor(plan, self.folders, select, self._on_change, storage)
         self._stop = threading.Event()
 
     def records(self) -> list[TrialRecord]:
@@ -136,13 +155,18 @@ class _Sweep:
         self.progress.say(f"Ray failed and is started again; nothing is lost ({reason})")
 
     def _fit(self) -> None:
-        log, several = self.plan.folder / LOG_FILE, self.plan.workers is not None
-        self.conductor.environment["cluster"] = joined_cluster() or "local"
-        with local_ray(log, with_dashboard=several) as nodes, stop_signals(self._stop):
+        with self._ray() as nodes, stop_signals(self._stop):
+            self.conductor.environment["cluster"] = cluster_address() if self.address else "local"
             self.conductor.max_concurrent = self._max_concurrent(nodes)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.conductor.max_concurrent)
             keep_credentials_out_of_logs()
             self._tuner().fit()
+
+    def _ray(self) -> AbstractContextManager[list[Mapping[str, float]]]:
+        log = self.plan.folder / LOG_FILE
+        if self.address is None:
+            return local_ray(log, with_dashboard=self.plan.workers is not None)
+        return joined_ray(log, self.address)
 
     def _max_concurrent(self, nodes: Sequence[Mapping[str, float]]) -> int:
         if self.plan.workers is not None:
@@ -164,7 +188,7 @@ class _Sweep:
             return tune.with_resources(run_trial, self._needed)
         from harness.distributed_trial import DRIVER, distributed_trial
 
-        return tune.with_resources(distributed_trial(self.plan.workers, self.folders.root / run), DRIVER)
+        return tune.with_resources(distributed_trial(self.plan.workers, self.folders.run_place(run)), DRIVER)
 
     def _tuner(self) -> Any:
         from ray import tune
@@ -184,10 +208,10 @@ class _Sweep:
             ),
             run_config=tune.RunConfig(
                 name=run,
-                storage_path=str(self.folders.root.resolve()),
+                storage_path=self.folders.place,
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials say when
-                failure_config=tune.FailureConfig(max_failures=MAX_FAULTS),
+                failure_config=tune.FailureConfig(max_failures=MAX_FAULTS if self.address is None else MAX_NODE_LOSSES),
                 callbacks=[SweepCallback(self.conductor, self._on_step)],
             ),
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from harness.plan import Plan, difference, extends
+from harness.storage import UNREACHABLE, Storage, record_storage, recorded_storage
 from ndcl.errors import UserError
 
 SWEEP_FILE, SWEEP_ID_FILE, LOCK_FILE = "sweep.yaml", ".sweep_id", ".lock"
@@ -26,15 +27,26 @@ STORAGE_ERRORS = (
     errno.EEXIST,
     errno.ENOENT,
 )
-STORAGE_SIGNS = ("No space left", "disk is full", "Disk quota", "Read-only file system", "readonly database")
-"""How a full or read-only disk shows in the messages of other libraries."""
+STORAGE_SIGNS = (
+    "No space left",
+    "disk is full",
+    "Disk quota",
+    "Read-only file system",
+    "readonly database",
+    UNREACHABLE,
+)
+"""How a full or read-only disk shows in the messages of other libraries, and ours in those of Ray."""
 
 
-def prepare(plan: Plan, fresh: bool) -> None:
-    """Leave the folder ready for this plan. Raises UserError if it holds a sweep that this plan does not go on with."""
+def prepare(plan: Plan, fresh: bool, storage: Storage | None = None) -> None:
+    """Leave the folder ready for this plan, with what the `storage` holds of the sweep, if there is one.
+
+    Raises UserError if the folder or the storage holds a sweep that this plan does not go on with.
+    """
     path = plan.folder / SWEEP_FILE
     if fresh:
         _remove_sweep(plan.folder)
+    _take_from(storage, plan, fresh)
     if path.exists():
         old = yaml.safe_load(path.read_text())
         lines = difference(old, plan.resolved)
@@ -43,9 +55,28 @@ def prepare(plan: Plan, fresh: bool) -> None:
                 f"sweep '{plan.name}' in {plan.results} was started with other values ({'; '.join(lines)}); "
                 "take them back, give the sweep another name, or use --fresh to delete the earlier one"
             )
+    text = yaml.safe_dump(plan.resolved, sort_keys=False)
+    if storage is not None:
+        storage.put(SWEEP_FILE, text)
     partial = path.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(plan.resolved, sort_keys=False))
+    partial.write_text(text)
     partial.replace(path)
+
+
+def _take_from(storage: Storage | None, plan: Plan, fresh: bool) -> None:
+    """Bring the folder to what the storage holds, and write down which storage that is. Raises UserError."""
+    recorded, given = recorded_storage(plan.folder), storage.place if storage else None
+    if (plan.folder / SWEEP_FILE).exists() and recorded != given:
+        remedy = f"give --storage {recorded}" if recorded else "leave out --storage"
+        raise UserError(
+            f"sweep '{plan.name}' in {plan.results} was started with {recorded or 'no'} storage; {remedy}, give the "
+            "sweep another name, or use --fresh to delete the earlier one"
+        )
+    if storage is not None:
+        if fresh:
+            storage.clear()
+        storage.fetch(plan.folder)
+        record_storage(plan.folder, storage)
 
 
 def _remove_sweep(folder: Path) -> None:
@@ -56,11 +87,13 @@ def _remove_sweep(folder: Path) -> None:
             path.unlink()
 
 
-def sweep_id(folder: Path) -> str:
+def sweep_id(folder: Path, storage: Storage | None = None) -> str:
     """What tells this sweep from earlier ones of the same name."""
     path = folder / SWEEP_ID_FILE
     if not path.exists() or not path.read_text():
         path.write_text(uuid.uuid4().hex)
+        if storage is not None:
+            storage.put(SWEEP_ID_FILE, path.read_text())
     return path.read_text()
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from ray import tune
 
-from harness.checkpoints import EVALUATION_FILE, TRAINING, is_whole
+from harness.checkpoints import EVALUATION_FILE, TRAINING, fetched, is_whole
 from harness.environment import Usage, environment
 from harness.records import ENVIRONMENT, last_lines
 from harness.scratch import scratch_folder
@@ -161,8 +161,11 @@ def _newest_checkpoint(own: "tune.Checkpoint | None", resume_from: str | None) -
             if is_whole(Path(name)):
                 yield Path(name)
                 return
-    earlier = Path(resume_from) if resume_from else None
-    yield earlier if earlier is not None and is_whole(earlier) else None
+    if resume_from is None:
+        yield None
+        return
+    with fetched(resume_from) as folder:
+        yield folder if is_whole(folder) else None
 
 
 def to_json(values: dict[str, Any]) -> str:

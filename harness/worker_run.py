@@ -4,7 +4,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -35,11 +34,12 @@ class WorkerRun:
     """A function that several workers run together. It begins at once."""
 
     def __init__(
-        self, loop: Callable[[dict[str, Any]], None], config: Mapping[str, Any], workers: Workers, folder: Path
+        self, loop: Callable[[dict[str, Any]], None], config: Mapping[str, Any], workers: Workers, place: str, name: str
     ) -> None:
         """Each worker calls `loop` with `config` and, as `desk`, where it may hand in reports.
 
-        Checkpoints that it reports to Ray Train go into `folder`, and a run of the same folder goes on from them.
+        Checkpoints that it reports to Ray Train go into <name> below `place`, a folder or a URI, and a run of the same
+        place and name goes on from them.
         """
         os.environ.update(ENVIRONMENT)
         self._desk = _desk()
@@ -48,8 +48,8 @@ class WorkerRun:
             train_loop_config={**config, "desk": self._desk},
             scaling_config=scaling(workers),
             run_config=RunConfig(
-                name=folder.name,
-                storage_path=str(folder.parent),
+                name=name,
+                storage_path=place,
                 checkpoint_config=CheckpointConfig(num_to_keep=1),
                 failure_config=FailureConfig(max_failures=MAX_FAULTS),
                 callbacks=[_ToDesk(self._desk)],

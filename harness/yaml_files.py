@@ -28,6 +28,11 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_StrictLoader)
 
 
+def parse_documents(text: str) -> list[Any]:
+    """The values of all YAML documents in a text, read strictly and safely. Raises yaml.YAMLError."""
+    return list(yaml.load_all(text, Loader=_StrictLoader))
+
+
 class _StrictLoader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice, and reads 1e-3 as a number."""
 

@@ -51,7 +51,19 @@ def planned(path: Path, results: Path) -> Plan:
 
 def started(path: Path, results: Path, *options: str) -> "subprocess.Popen[str]":
     """`ndcl sweep` in a process of its own."""
-    command = [sys.executable, "-m", "harness.cli", "sweep", str(path), "--results", str(results), *options]
+    return _started("sweep", str(path), "--results", str(results), *options)
+
+
+def ran(*arguments: str, seconds: float = 120) -> tuple[int, str]:
+    """Run another verb of `ndcl`: exit code and all that it printed."""
+    process = _started(*arguments)
+    with ended_with_test(process):
+        output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output
+
+
+def _started(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "harness.cli", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
@@ -96,6 +108,13 @@ def in_state(results: Path, state: str) -> list[TrialRecord]:
 def check_complete(plan: Plan) -> None:
     """Every planned trial stands in the journal, in Optuna and in MLflow exactly once, and they agree."""
     found = records(plan.results)
+    check_records(plan, found)
+    check_optuna(plan, found)
+    check_mlflow(plan, found)
+    check_checkpoints(plan, found)
+
+
+def check_records(plan: Plan, found: list[TrialRecord]) -> None:
     expected = [
         f"{study.key.name}.{stage}-{number:03d}"
         for study in plan.studies
@@ -104,9 +123,6 @@ def check_complete(plan: Plan) -> None:
     ]
     assert sorted(record.name for record in found) == sorted(expected)
     assert all(record.state in ENDED for record in found)
-    check_optuna(plan, found)
-    check_mlflow(plan, found)
-    check_checkpoints(plan, found)
 
 
 def check_optuna(plan: Plan, found: list[TrialRecord]) -> None:

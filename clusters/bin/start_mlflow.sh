@@ -1,0 +1,24 @@
+#!/bin/bash
+# Start MLflow's server on the head, on its loopback. Reach it by: ray attach -p 5000 -p 8265 clusters/aws.yaml
+# Run by head_start_ray_commands at every `ray up`: a server that answers is left alone.
+# MLFLOW_STORE: another store than the results folder's sqlite file, such as postgresql://...; sweeps then need
+# MLFLOW_TRACKING_URI=http://127.0.0.1:5000, too.
+# MLFLOW_ARTIFACTS: another place for artifacts than the results folder, such as s3://...
+set -euo pipefail
+health() { python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:5000/health', timeout=2)" 2>/dev/null; }
+if health; then exit 0; fi
+
+results=$HOME/results
+mkdir -p "$results" "$HOME/mlflow"
+setsid nohup python -m mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
+  --backend-store-uri "${MLFLOW_STORE:-sqlite:///$results/mlflow.db}" \
+  --artifacts-destination "${MLFLOW_ARTIFACTS:-$results/mlartifacts}" --serve-artifacts \
+  > "$HOME/mlflow/server.log" 2>&1 < /dev/null &
+echo $! > "$HOME/mlflow/server.pid"
+for _ in $(seq 120); do
+  if health; then exit 0; fi
+  sleep 1
+done
+echo "start_mlflow.sh: MLflow did not come up; the end of ~/mlflow/server.log:" >&2
+tail -20 "$HOME/mlflow/server.log" >&2
+exit 1

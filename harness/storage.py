@@ -1,0 +1,133 @@
+"""A sweep's second home, which outlives the machine that runs it: a folder that all nodes share, or an object store.
+
+There lie the trials' checkpoints, which the trials write themselves, and all that a sweep goes on from: its own file
+and its journal, each file written there before it is written here. So the copy in the storage is the newer one, always,
+and a start brings the folder on this machine to what the storage holds. Databases and reports come from the journal.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ndcl.data.remote import filesystem_of, is_uri, join, shown
+from ndcl.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.checkpoints import AnyCheckpointFolders
+
+STORAGE_FILE = ".storage"
+"""Names, in a sweep's folder, the place of its storage."""
+FOLDERS = ("trials", "populations")
+"""What the journal consists of."""
+UNREACHABLE = "the storage can't be reached"
+"""Stands in every error of a storage, also where Ray has turned it into text."""
+
+
+class Storage:
+    """The storage of one sweep."""
+
+    def __init__(self, place: str, sweep: str) -> None:
+        """`place` is a folder or a URI, shared by all sweeps. Raises UserError if it is of an unknown kind."""
+        uri = place if is_uri(place) else Path(place).resolve().as_uri()
+        if shown(uri) != uri.partition("?")[0]:
+            raise UserError(
+                f"storage {shown(uri)}: it holds a key, which would be written into the journal; leave it out, and "
+                "give it by the environment or the machine's role"
+            )
+        self.place = place if is_uri(place) else str(Path(place).resolve())
+        self.uri = join(uri, sweep)
+        self._filesystem, self._path = filesystem_of(self.uri)
+
+    def checkpoints(self) -> "AnyCheckpointFolders":
+        """The checkpoints of the sweep's trials."""
+        from harness.checkpoints import CheckpointFolders
+        from harness.stored_checkpoints import StoredCheckpointFolders
+
+        if self.uri.startswith("file://"):
+            return CheckpointFolders(Path(self._path) / "ray")
+        return StoredCheckpointFolders(join(self.uri, "ray"))
+
+    def put(self, name: str, text: str) -> None:
+        """Write the file `name`, a path below the sweep's folder, whole or not at all. Raises UserError."""
+        path, content = f"{self._path}/{name}", text.encode()
+        with self._clear_errors():
+            if not self.uri.startswith("file://"):  # an object store shows an object once it is whole
+                self._write(path, content)
+                return
+            self._filesystem.create_dir(path.rpartition("/")[0])
+            self._write(f"{path}.partial", content)
+            self._filesystem.move(f"{path}.partial", path)
+
+    def fetch(self, folder: Path) -> bool:
+        """Bring the sweep's file and journal in `folder` to what the storage holds; False if it holds none. Raises
+        UserError.
+        """
+        with self._clear_errors():
+            found = {info.base_name: info for info in self._infos()}
+            for name, info in found.items():
+                if name in FOLDERS:
+                    (folder / name).mkdir(parents=True, exist_ok=True)
+                if name in FOLDERS or info.is_file:
+                    _copy(self._filesystem, info.path, folder / name)
+        return bool(found)
+
+    def clear(self) -> None:
+        """Remove all that is stored of the sweep. Raises UserError."""
+        with self._clear_errors():
+            if self._infos():
+                self._filesystem.delete_dir(self._path)
+
+    def _infos(self) -> list[Any]:
+        from pyarrow import fs
+
+        infos = self._filesystem.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
+        return list(infos)
+
+    def _write(self, path: str, content: bytes) -> None:
+        with self._filesystem.open_output_stream(path) as stream:
+            stream.write(content)
+
+    @contextlib.contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        with clear_storage_errors(self.uri):
+            yield
+
+
+def _copy(filesystem: Any, source: str, target: Path) -> None:
+    """Copy a file or a folder to this machine."""
+    from pyarrow import fs
+
+    fs.copy_files(source, str(target), filesystem, fs.LocalFileSystem())
+
+
+@contextlib.contextmanager
+def clear_storage_errors(uri: str) -> Iterator[None]:
+    """Turn what the storage's client says into a UserError of one line."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{shown(uri)}: {UNREACHABLE} ({reason}); check the address, the network and your credentials, then run "
+            "the same command again"
+        ) from None
+
+
+def recorded_storage(folder: Path) -> str | None:
+    """The place of the storage of the sweep at `folder`, or None if it has none."""
+    path = folder / STORAGE_FILE
+    return path.read_text() if path.exists() else None
+
+
+def record_storage(folder: Path, storage: Storage) -> None:
+    """Write down, in a sweep's folder, which storage it has."""
+    (folder / STORAGE_FILE).write_text(storage.place)
+
+
+def storage_of(folder: Path) -> Storage | None:
+    """The storage of the sweep at `folder`, or None if it has none."""
+    place = recorded_storage(folder)
+    return None if place is None else Storage(place, folder.name)
