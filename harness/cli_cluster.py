@@ -93,4 +93,51 @@ def bootstrap(
             typer.echo(line)
 
 
+@cluster.command(epilog="Example: ndcl cluster cost search_spaces/pacs.yaml clusters/aws.yaml --seconds-per-step 0.25")
+def cost(
+    sweep: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep, such as search_spaces/pacs.yaml.")],
+    path: ClusterYaml,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value over the sweep's; repeatable.")
+    ] = None,
+    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where all results lie.")] = Path("results"),
+    seconds_per_step: Annotated[
+        float | None, typer.Option("--seconds-per-step", metavar="S", min=0, help="Of a training on a worker's GPU.")
+    ] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Time a few steps of each kind of training here.")] = False,
+    price: Annotated[
+        list[str] | None, typer.Option("--price", metavar="TYPE=USD", help="Of an hour of a machine; repeatable.")
+    ] = None,
+) -> None:
+    """Say what a sweep would take and cost on a cluster, and what the cluster can cost an hour at the worst.
+
+    Speeds come from --seconds-per-step, --measure, or trials that have run; prices from clusters/prices.yaml.
+    """
+    from datetime import date
+
+    from harness.cluster.cost import cost_lines, fleet_of
+    from harness.cluster.files import read_cluster
+    from harness.cluster.prices import parse_prices, read_prices
+    from harness.config import load_sweep
+    from harness.plan import make_plan
+    from harness.plan_cost import Speed, kinds_of, recorded_speeds
+    from harness.records import Journal
+
+    prices = read_prices().with_prices(parse_prices(price or ()))
+    fleet = fleet_of(read_cluster(path), prices)
+    plan = make_plan(load_sweep(sweep, settings or ()), results)
+    records = Journal(plan.folder).read()
+    if seconds_per_step is not None:
+        given = Speed(seconds_per_step=seconds_per_step)
+        speeds = {kind: given for study in plan.studies for kind in kinds_of(study)}
+    elif measure:
+        from harness.measurement import measured_speeds
+
+        speeds = dict(measured_speeds(plan))
+    else:
+        speeds = recorded_speeds(records)
+    for line in cost_lines(plan, records, speeds, fleet, prices, date.today()):
+        typer.echo(line)
+
+
 cli_cluster_life.add_verbs(cluster)

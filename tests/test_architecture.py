@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,17 @@ PURE = {
 
 def imports(path: Path) -> set[str]:
     """Full names of all modules that the file imports, also inside functions."""
+    return _names(ast.walk(ast.parse(path.read_text())))
+
+
+def imports_at_once(path: Path) -> set[str]:
+    """Those that it imports when it is imported."""
+    return _names(ast.parse(path.read_text()).body)
+
+
+def _names(nodes: Iterable[ast.AST]) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -68,6 +78,15 @@ def test_losses_mixing_and_models_know_nothing_of_algorithms(path: Path) -> None
 
 def test_one_package_imports_mlflow() -> None:
     assert {path.parent.name for path in sources("harness") if "mlflow" in packages(path)} == {"tracking"}
+
+
+def test_one_package_knows_clouds_and_loads_their_sdk_when_it_is_used() -> None:
+    sdks = {"boto3", "botocore"}
+    users = [path for path in sources("harness") if packages(path) & sdks]
+    assert users
+    assert all(path.is_relative_to(ROOT / "harness" / "cluster") for path in users)
+    loaded_at_once = [path for path in users if {alias.split(".")[0] for alias in imports_at_once(path)} & sdks]
+    assert loaded_at_once == []
 
 
 @pytest.mark.parametrize("path", sources("ndcl/serving"), ids=lambda p: p.stem)

@@ -50,6 +50,16 @@ class ClusterFile:
         for name, node_type in self.node_types.items():
             yield name, f"available_node_types.{name}.node_config", node_type["node_config"]
 
+    def machine(self, config: Mapping[str, Any]) -> str:
+        """The type of machine that a `node_config` asks for; empty where it says none."""
+        match self.kind:
+            case "gcp":
+                return str(config.get("machineType", ""))
+            case "azure":
+                return str((config.get("azure_arm_parameters") or {}).get("vmSize", ""))
+            case _:
+                return str(config.get("InstanceType", ""))
+
     def commands(self, key: str) -> list[str]:
         """The shell commands under a key."""
         return list(self.values.get(key) or ())

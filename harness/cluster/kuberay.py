@@ -110,17 +110,17 @@ def goes_when_done(file: ClusterFile) -> Iterator[Finding]:
 def results_outlive_the_cluster(file: ClusterFile) -> Iterator[Finding]:
     """The sweep writes where pods come and go."""
     entrypoint = str(file.values["spec"].get("entrypoint", ""))
-    results = re.search(r"--results[= ](\S+)", entrypoint)
-    if file.values["kind"] != "RayJob" or (results and results.group(1).startswith(OBJECT_STORES)):
+    storage = re.search(r"--storage[= ](\S+)", entrypoint)
+    if file.values["kind"] != "RayJob" or (storage and storage.group(1).startswith(OBJECT_STORES)):
         return
     mounted = [
         mount["mountPath"]
         for container in _cluster(file)[0]["headGroupSpec"]["template"]["spec"]["containers"]
         for mount in container.get("volumeMounts", ())
     ]
-    if not results or not results.group(1).startswith(tuple(mounted)):
+    if not storage or not storage.group(1).startswith(tuple(mounted)):
         what = "results would end with the head's pod"
-        yield Finding(where="spec.entrypoint", what=what, remedy="--results on an object store or a mounted volume")
+        yield Finding(where="spec.entrypoint", what=what, remedy="--storage s3://..., or on a mounted volume")
 
 
 def versions(file: ClusterFile) -> Iterator[Finding]:

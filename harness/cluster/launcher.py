@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.cluster.files import ClusterFile
 from harness.cluster.findings import Finding
+from harness.cluster.prices import read_prices
 
 PLACEHOLDER = "CHANGE-ME"
 WORKER_PORTS = range(10002, 20000)
@@ -25,22 +26,14 @@ def placeholders(file: ClusterFile) -> Iterator[Finding]:
             )
 
 
-def node_types(file: ClusterFile) -> Iterator[Finding]:
-    """What Ray says only when it starts."""
-    if file.kind == "local":
-        return
-    if file.head not in file.node_types:
-        yield Finding(
-            where="head_node_type",
-            what=f"{file.head or 'nothing'!r} is not among available_node_types",
-            remedy=f"one of {', '.join(file.node_types)}",
-        )
+def ceiling(file: ClusterFile) -> Iterator[Finding]:
+    """How many workers there are at the least and at the most."""
     least = sum(int(node_type.get("min_workers", 0)) for node_type in file.node_types.values())
-    ceiling = file.values.get("max_workers")
-    if ceiling is None:
+    most = file.values.get("max_workers")
+    if most is None and file.kind != "local":
         yield Finding(where="max_workers", what="there is no ceiling on costs", remedy="set the most workers at a time")
-    elif least > ceiling:
-        yield Finding(where="max_workers", what=f"{ceiling} is less than the {least} of min_workers", remedy="raise it")
+    elif most is not None and least > most:
+        yield Finding(where="max_workers", what=f"{most} is less than the {least} of min_workers", remedy="raise it")
 
 
 def head_drives_only(file: ClusterFile) -> Iterator[Finding]:
@@ -194,6 +187,21 @@ def on_demand_beside_spot(file: ClusterFile) -> Iterator[Finding]:
             )
 
 
+def promised_resources(file: ClusterFile) -> Iterator[Finding]:
+    """A node type that promises more than its machine has is started over and over, and no trial ever fits."""
+    machines = read_prices().machines
+    for name, _, config in file.node_configs():
+        machine = machines.get(file.machine(config))
+        for kind, has in (("CPU", machine.cpus), ("GPU", machine.gpus)) if machine else ():
+            said = file.node_types[name]["resources"].get(kind, 0)
+            if said > has:
+                yield Finding(
+                    where=f"available_node_types.{name}.resources",
+                    what=f"{said} {kind} are promised, but a {file.machine(config)} has {has}: no trial would ever fit",
+                    remedy=f'"{kind}": {has}',
+                )
+
+
 def _workers(file: ClusterFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, node_type in file.node_types.items():
         if name != file.head:
@@ -215,7 +223,7 @@ def _is_loopback(host: str) -> bool:
 
 CHECKS = (
     placeholders,
-    node_types,
+    ceiling,
     head_drives_only,
     start_commands,
     closed_pages,
@@ -225,4 +233,5 @@ CHECKS = (
     results_outlive_the_cluster,
     stopped_nodes,
     on_demand_beside_spot,
+    promised_resources,
 )

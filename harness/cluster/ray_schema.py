@@ -33,12 +33,15 @@ FOR_EVERY_PROVIDER = ("cache_stopped_nodes", "type")
 
 
 def against_schema(file: ClusterFile) -> Iterator[Finding]:
-    """Every violation of Ray's schema, and keys of `provider` that Ray does not read."""
+    """Every violation of Ray's schema, a head of no type, and keys of `provider` that Ray does not read."""
     import jsonschema
 
     validator = jsonschema.Draft7Validator(_schema())
     for error in validator.iter_errors(_as_validated(file)):
         yield from _findings(error)
+    if file.kind != "local" and file.head not in file.node_types:
+        what = f"{file.head!r} is not among available_node_types"
+        yield Finding(where="head_node_type", what=what, remedy=f"one of {', '.join(file.node_types)}")
     for key in file.provider:
         valid = PROVIDER_KEYS[file.kind] + FOR_EVERY_PROVIDER
         if key not in valid:

@@ -29,7 +29,12 @@ def missing(session: Session, wanted: Wanted, file: ClusterFile) -> Iterator[Ste
         else:
             what = f"make security group {wanted.group} in {vpc}: SSH from {wanted.cidr}, everything among its members"
             yield Step(what=what, do=partial(_make_group, ec2, vpc, wanted))
-    there = {group["GroupName"] for group in ec2.describe_placement_groups()["PlacementGroups"]}
+    yield from missing_placement_groups(ec2, wanted)
+
+
+def missing_placement_groups(ec2: Any, wanted: Wanted) -> Iterator[Step]:
+    """In which nodes stand close together, as EFA needs it."""
+    there = {group["GroupName"] for group in _placement_groups(ec2, wanted)}
     for name in wanted.placement_groups:
         if name not in there:
             yield Step(what=f"make placement group {name}", do=partial(_make_placement_group, ec2, name, wanted))
@@ -42,9 +47,14 @@ def removal(session: Session, wanted: Wanted) -> Iterator[Step]:
         if wanted.is_ours(group.get("Tags", ())):
             delete = partial(ec2.delete_security_group, GroupId=group["GroupId"])
             yield Step(what=f"delete security group {wanted.group} in {vpc}", do=delete)
-    for group in ec2.describe_placement_groups()["PlacementGroups"]:
+    yield from removal_of_placement_groups(ec2, wanted)
+
+
+def removal_of_placement_groups(ec2: Any, wanted: Wanted) -> Iterator[Step]:
+    """Those that were made here."""
+    for group in _placement_groups(ec2, wanted):
         name = group["GroupName"]
-        if name in wanted.placement_groups and wanted.is_ours(group.get("Tags", ())):
+        if wanted.is_ours(group.get("Tags", ())):
             delete = partial(ec2.delete_placement_group, GroupName=name)
             yield Step(what=f"delete placement group {name}", do=delete)
 
@@ -99,6 +109,15 @@ def _among(group: str) -> Permission:
 def _text(permission: Permission) -> str:
     ranges = permission.get("IpRanges") or permission["Ipv6Ranges"]
     return f"port {permission.get('FromPort', 'any')} to {' '.join(ranges[0].values())}"
+
+
+def _placement_groups(ec2: Any, wanted: Wanted) -> list[dict[str, Any]]:
+    """Those that are wanted and are there."""
+    if not wanted.placement_groups:
+        return []
+    filters = [{"Name": "group-name", "Values": list(wanted.placement_groups)}]
+    groups: list[dict[str, Any]] = ec2.describe_placement_groups(Filters=filters)["PlacementGroups"]
+    return groups
 
 
 def _make_placement_group(ec2: Any, name: str, wanted: Wanted) -> None:

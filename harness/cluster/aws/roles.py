@@ -9,7 +9,7 @@ from harness.cluster.aws.policies import head_policy, trust, worker_policy
 from harness.cluster.aws.session import Session
 from harness.cluster.aws.wanted import Step, Wanted
 
-SPOT_SERVICE, SPOT_ROLE = "spot.amazonaws.com", "AWSServiceRoleForEC2Spot"
+SPOT_SERVICE = "spot.amazonaws.com"
 
 
 def missing(session: Session, wanted: Wanted) -> Iterator[Step]:
@@ -19,9 +19,9 @@ def missing(session: Session, wanted: Wanted) -> Iterator[Step]:
     own = "start, tag and end this cluster's instances, and use"
     yield from _role(session.iam, wanted, wanted.head_role, of_head, f"{own} s3://{bucket}")
     yield from _role(session.iam, wanted, wanted.worker_role, worker_policy(account, bucket), f"use s3://{bucket}")
-    if wanted.has_spot and existing_role(session.iam, SPOT_ROLE) is None:
+    if wanted.has_spot and not session.iam.list_roles(PathPrefix=f"/aws-service-role/{SPOT_SERVICE}/")["Roles"]:
         # An account gets it when it first asks for spot in the console; the head may not make it.
-        what = f"make {SPOT_ROLE}, by which EC2 itself starts spot instances in this account"
+        what = f"make the role of {SPOT_SERVICE}, by which EC2 itself starts spot instances in this account"
         yield Step(what=what, do=partial(session.iam.create_service_linked_role, AWSServiceName=SPOT_SERVICE))
 
 

@@ -1,0 +1,196 @@
+"""What a sweep costs on a cluster that starts nodes for it: time, price, and the most that an hour can cost. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from harness.cluster.files import ClusterFile
+from harness.cluster.prices import Machine, PriceList
+from harness.plan_cost import Kind, Range, Speed, cost_of, kinds_of
+from harness.plan_view import durations
+from harness.records import TrialRecord
+from harness.workers import trials_at_once
+from ndcl.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.plan import Plan
+
+START_SECONDS = Range(least=300, most=900)
+"""From `up` to a first step: head and first worker start and install. An assumption: no real cloud was measured."""
+DEFAULT_DISK_GIB = 8.0
+"""Of an image, where the YAML gives no disk."""
+HOURS_A_MONTH = 730
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One machine of a cluster."""
+
+    type_name: str
+    machine_name: str
+    machine: Machine
+    resources: Mapping[str, float]
+    disk_gib: float
+    is_spot: bool
+
+    def hour(self, prices: PriceList) -> Range:
+        """What an hour of it costs, its disk included. Spot may cost as much as on demand."""
+        disk = self.disk_gib * prices.disk_gib_month / HOURS_A_MONTH
+        least = self.machine.hour * (prices.spot[0] if self.is_spot else 1)
+        return Range(least=least + disk, most=self.machine.hour + disk)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """The machines that a cluster may have at once."""
+
+    head: Node
+    workers: tuple[Node, ...]
+    """In the order in which they are asked for, as many of each type as there may be."""
+    ceiling: int
+    """Workers at once, of all types."""
+    idle_seconds: float
+    """That a worker stays after its last trial."""
+
+    def asked_for(self, plan: "Plan", num_trials: int) -> tuple[int, list[Node]]:
+        """How many trials run at once, and on which workers. Raises UserError if none fits."""
+        most = self.workers[: self.ceiling]
+        at_once = min(_at_once(plan, [node.resources for node in most]), max(num_trials, 1))
+        for count in range(1, len(most)):
+            try:
+                if _at_once(plan, [node.resources for node in most[:count]]) >= at_once:
+                    return at_once, list(most[:count])
+            except UserError:  # not even one fits on so few
+                continue
+        return at_once, list(most)
+
+    def worst_hour(self, prices: PriceList) -> float:
+        """With the dearest workers, spot at the price of on demand."""
+        dearest = sorted((node.hour(prices).most for node in self.workers), reverse=True)
+        return self.head.hour(prices).most + sum(dearest[: self.ceiling])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterCost:
+    """What a sweep costs on a cluster."""
+
+    trials_at_once: int
+    workers: Sequence[Node]
+    wall_seconds: Range
+    price: Range
+    """In US dollars, from `up` to `down` right after the end."""
+
+
+def fleet_of(file: ClusterFile, prices: PriceList) -> Fleet:
+    """Raises UserError where machines have no price here."""
+    if file.kind in ("local", "kuberay"):
+        raise UserError(
+            f"{file.path}: machines of {file.kind} have no list price; ndcl plan SWEEP --price-per-gpu-hour USD"
+        )
+    ceiling = int(file.values.get("max_workers", 0))
+    types = dict(file.node_types)
+    head = _node(file, file.head, types.pop(file.head), prices)
+    by_priority = sorted(types.items(), key=lambda item: -int(item[1].get("priority", 0)))
+    workers = tuple(
+        _node(file, name, node_type, prices)
+        for name, node_type in by_priority
+        for _ in range(min(int(node_type.get("max_workers", ceiling)), ceiling))
+    )
+    if not workers:
+        raise UserError(f"{file.path}: max_workers: no worker is allowed, so that no trial runs; raise it")
+    idle_seconds = 60 * float(file.values.get("idle_timeout_minutes", 5))
+    return Fleet(head=head, workers=workers, ceiling=ceiling, idle_seconds=idle_seconds)
+
+
+def cluster_cost(
+    plan: "Plan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed], fleet: Fleet, prices: PriceList
+) -> ClusterCost:
+    """Of what is left of the sweep. Raises UserError if not even one trial fits on the workers."""
+    num_trials = sum(study.num_trials + study.num_final for study in plan.studies)
+    at_once, workers = fleet.asked_for(plan, num_trials)
+    training = cost_of(plan, records, speeds, at_once).wall_seconds
+    assert training is not None
+    wall = training + START_SECONDS
+    hours, busy = wall * (1 / 3600), (wall + Range(least=fleet.idle_seconds, most=fleet.idle_seconds)) * (1 / 3600)
+    hour = sum((node.hour(prices) for node in workers), Range(least=0, most=0))
+    head = fleet.head.hour(prices)
+    price = Range(
+        least=busy.least * hour.least + hours.least * head.least, most=busy.most * hour.most + hours.most * head.most
+    )
+    return ClusterCost(trials_at_once=at_once, workers=workers, wall_seconds=wall, price=price)
+
+
+def cost_lines(
+    plan: "Plan",
+    records: Sequence[TrialRecord],
+    speeds: Mapping[Kind, Speed],
+    fleet: Fleet,
+    prices: PriceList,
+    today: date,
+) -> Iterator[str]:
+    """For people: what the cluster is, what the sweep takes on it, what it can cost at the worst."""
+    stale = prices.warning(today)
+    yield f"prices in US dollars, of {prices.as_of}"
+    if stale:
+        yield f"warning: {stale}"
+    yield f"head: {_counted([fleet.head])}; workers: at most {fleet.ceiling} of {_counted(fleet.workers)}"
+    unknown = sorted({str(kind) for study in plan.studies for kind in kinds_of(study) if kind not in speeds})
+    if unknown:
+        yield f"time and price: not known for {'; '.join(unknown)}; give --measure or --seconds-per-step"
+    else:
+        cost = cluster_cost(plan, records, speeds, fleet, prices)
+        yield f"at once: {cost.trials_at_once} trials on {_counted(cost.workers)}"
+        if plan.gpus_per_trial and any(speed.device == "cpu" for speed in speeds.values()):
+            yield "warning: each training takes a GPU but was measured on a CPU; what follows is for the CPU's speed"
+        yield f"time: {durations(cost.wall_seconds)}, with {durations(START_SECONDS)} until the first step assumed"
+        yield f"price: {cost.price.least:.2f} to {cost.price.most:.2f}, if it is taken down right after the end"
+    idle = fleet.head.hour(prices).most
+    yield f"at the worst: {fleet.worst_hour(prices):.2f} an hour; {idle:.2f} an hour when nothing runs, until `down`"
+
+
+def _at_once(plan: "Plan", nodes: Sequence[Mapping[str, float]]) -> int:
+    """Trials at once on these nodes. Raises UserError if none fits."""
+    if plan.workers is not None:
+        return trials_at_once(plan.workers, nodes, plan.max_concurrent)
+    needed = {"CPU": plan.cpus_per_trial, "GPU": plan.gpus_per_trial}
+    fitting = sum(
+        min(int(node.get(kind, 0) / number + 1e-9) for kind, number in needed.items() if number > 0) for node in nodes
+    )
+    if not fitting:
+        raise UserError(
+            f"resources: a trial needs {needed['CPU']:g} CPU and {needed['GPU']:g} GPU, and no worker has them; lower "
+            "resources, or give larger workers"
+        )
+    return min(fitting, plan.max_concurrent) if plan.max_concurrent else fitting
+
+
+def _node(file: ClusterFile, name: str, node_type: Mapping[str, Any], prices: PriceList) -> Node:
+    config, machine = node_type["node_config"], file.machine(node_type["node_config"])
+    match file.kind:
+        case "gcp":
+            disks = [disk.get("initializeParams", {}).get("diskSizeGb", 0) for disk in config.get("disks", ())]
+            is_spot = (config.get("scheduling") or {}).get("provisioningModel") == "SPOT"
+        case "azure":
+            disks = [config["azure_arm_parameters"].get("osDiskSize", 0)]
+            is_spot = config["azure_arm_parameters"].get("priority") == "Spot"
+        case _:
+            disks = [disk.get("Ebs", {}).get("VolumeSize", 0) for disk in config.get("BlockDeviceMappings", ())]
+            is_spot = "InstanceMarketOptions" in config
+    return Node(
+        type_name=name,
+        machine_name=machine,
+        machine=prices.machine(machine),
+        resources=node_type["resources"],
+        disk_gib=float(sum(disks)) or DEFAULT_DISK_GIB,
+        is_spot=is_spot,
+    )
+
+
+def _counted(nodes: Sequence[Node]) -> str:
+    """`8 g5.xlarge (spot), 2 g5.xlarge`."""
+    counts: dict[str, int] = {}
+    for node in nodes:
+        text = f"{node.machine_name}{' (spot)' if node.is_spot else ''}"
+        counts[text] = counts.get(text, 0) + 1
+    return ", ".join(f"{count} {text}" for text, count in counts.items())
