@@ -24,6 +24,8 @@ PURE = {
     "workers",
     "status",
     "status_view",
+    "storage",
+    "stored_checkpoints",
 }
 
 
