@@ -149,11 +149,9 @@ def test_a_sweep_lives_through_a_reclaim_and_nothing_is_left(tmp_path: Path, clo
 
     # A trial brings up a spot worker, and begins.
     sweep = sweeps.written(tmp_path, **SWEEP)
-    began = time.monotonic()
     output = laptop.ndcl("cluster", "submit", cluster, str(sweep), "--detach")
     assert "goes on without this machine" in output
     wait_for(lambda: any(record.checkpoint for record in cloud.records()), "a first checkpoint")
-    first_step_seconds = time.monotonic() - began
     [spot] = cloud.workers()
     assert cloud.workers() == {spot: True}
 
@@ -194,7 +192,6 @@ def test_a_sweep_lives_through_a_reclaim_and_nothing_is_left(tmp_path: Path, clo
     )
     assert code == 0, output
     assert Journal(tmp_path / "again" / "tiny").read() == [after]
-    assert first_step_seconds > 0
 
 
 @contextlib.contextmanager
