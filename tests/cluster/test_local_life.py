@@ -1,0 +1,115 @@
+"""The life of clusters/local.yaml over three made-up machines, one of which loses its power while trials run on it."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.records import Journal, TrialRecord
+from tests.cluster.laptop import Laptop
+from tests.cluster.machines import ROOT, Machine, Network, missing, sh
+from tests.integration import sweeps
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("machines"),
+]
+HEAD, *WORKERS = ADDRESSES = [f"10.78.0.{number}" for number in (11, 12, 13)]
+SWEEP: dict[str, Any] = {
+    "data": {"name": "digits", "targets": ["scan"]},
+    "algorithms": {"erm": None},
+    "train": {"num_steps": 1500, "evaluate_every": 25, "batch_size": 4},
+    "search": {"num_trials": 2, "scheduler": {"name": "none"}},
+    "final": {"seeds": 0},
+    "resources": {"cpus_per_trial": os.cpu_count()},
+}
+
+
+class Lan:
+    """Three machines, and the one that they are used from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.network = Network(name=f"ndcl-lan-{os.getpid()}", gateway="10.78.0.1/24")
+        self.network.make()
+        self.laptop = Laptop(self.network.name, folder / "laptop", {"RAY_TMPDIR": str(folder / "laptop" / "tmp")})
+        self.machines = {
+            address: Machine(self.network, f"m{number}", [f"{address}/24"], folder / f"m{number}")
+            for number, address in enumerate(ADDRESSES)
+        }
+        self.key = self.laptop.home / "key"
+
+    def start(self) -> None:
+        shared = self.folder / "shared"
+        shared.mkdir()
+        shared.chmod(0o777)
+        sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key))
+        profile = {"PATH": f"{Path(sys.executable).parent}:$PATH", "OMP_NUM_THREADS": "1"}
+        for machine in self.machines.values():
+            machine.start(self.key.with_suffix(".pub").read_text(), profile, shared)
+
+    def stop(self) -> None:
+        for machine in self.machines.values():
+            machine.power_off()
+        self.network.remove()
+
+    def records(self) -> list[TrialRecord]:
+        return Journal(self.folder / "m0" / "up" / "home" / "ubuntu" / "results" / "tiny").read()
+
+
+@pytest.fixture
+def lan(tmp_path: Path) -> Iterator[Lan]:
+    made = Lan(tmp_path)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def written_cluster(lan: Lan) -> Path:
+    """clusters/local.yaml as a user would fill it in."""
+    values = yaml.safe_load((ROOT / "clusters" / "local.yaml").read_text())
+    values["provider"] |= {"head_ip": HEAD, "worker_ips": WORKERS}
+    values["auth"]["ssh_private_key"] = str(lan.key)
+    path = lan.folder / "local.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 600) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.2)
+
+
+def test_a_machine_loses_its_power_and_its_trial_goes_on_elsewhere(tmp_path: Path, lan: Lan) -> None:
+    cluster, laptop = str(written_cluster(lan)), lan.laptop
+    output = laptop.ndcl("cluster", "up", cluster)
+    assert "head: it can do what it must" in output
+    laptop.ndcl("cluster", "submit", cluster, str(sweeps.written(tmp_path, **SWEEP)), "--detach")
+    wait_for(lambda: sum(r.checkpoint is not None for r in lan.records()) == 2, "two trials under way")
+    before = {record.name: record for record in lan.records()}
+    lan.machines[WORKERS[1]].power_off()
+    wait_for(lambda: all(r.state == "finished" for r in lan.records()), "both trials' end")
+    after = lan.records()
+    assert sorted(record.attempts for record in after) == [1, 2], "one machine, one trial"
+    for record in after:
+        known = before[record.name].evaluations
+        assert record.evaluations[: len(known)] == known
+        assert [e["step"] for e in record.evaluations] == list(range(25, 1501, 25))
+
+    code, output = laptop.ndcl_code("cluster", "down", cluster)
+    assert code == 2, output
+    [left] = [line for line in output.splitlines() if "left of cluster 'ndcl'" in line]
+    assert f"{WORKERS[1]} can't be reached" in left
+    assert WORKERS[0] not in left
+    assert HEAD not in left
