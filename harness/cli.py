@@ -18,11 +18,15 @@ from harness.cli_sweeps import recorded_sweep, sweep_name
 from ndcl.errors import NonFiniteLossError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.plan import Plan
     from harness.plan_cost import Kind, Speed
     from harness.records import TrialRecord
     from harness.sweep import SweepResult
+    from ndcl.config import TrainConfig
 
+TRACKING_TIMEOUT_SECONDS = 60
 WRONG_INPUT, INTERRUPTED = 2, 130
 """Exit codes: something the user gave is wrong; stopped by Ctrl-C or SIGTERM."""
 
@@ -136,19 +140,20 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="One training: the keys of a TrainConfig.")],
     settings: Settings = None,
     results: Results = DEFAULT_RESULTS,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that train together.")] = 1,
     fresh: Fresh = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train once in this process, without Ray; the same command goes on with a training that was stopped."""
+    """Train once, in this process or on several workers; the same command goes on with a training that was stopped."""
     from harness.progress import evaluation_line, result_line
-    from harness.single import load_training, run_training
+    from harness.single import load_training
     from harness.sweep_folder import writable
 
     loaded = load_training(config, settings or ())
     folder = results / "train" / config.stem
     evaluations = []
     with writable(folder):
-        for evaluation in run_training(loaded, folder, fresh=fresh):
+        for evaluation in _trained(loaded, folder, workers, fresh):
             evaluations.append(evaluation)
             if not quiet:
                 typer.echo(evaluation_line(evaluation, loaded.num_steps), err=True)
@@ -211,6 +216,22 @@ def ui(
     os.execv(sys.executable, command)
 
 
+@app.command(epilog="Example: ndcl sync digits")
+def sync(name: SweepName, results: Results = DEFAULT_RESULTS) -> None:
+    """Bring MLflow to what a sweep's folder says, after its server was away, or on another server.
+
+    The sweep does the same while it runs. Exit code 1 if something is left to do.
+    """
+    from harness.sync import sync_sweep
+
+    name = sweep_name(name)
+    tracker = sync_sweep(results, name)
+    if tracker.problem:
+        typer.echo(f"MLflow at {tracker.shown_uri} is not complete: {tracker.problem}; run this again", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"MLflow at {tracker.shown_uri} has all of sweep {name}")
+
+
 cli_models.add_verbs(app)
 
 
@@ -219,6 +240,16 @@ def _plan(sweep: Path, settings: list[str] | None, results: Path) -> "Plan":
     from harness.plan import make_plan
 
     return make_plan(load_sweep(sweep, settings or ()), results)
+
+
+def _trained(config: "TrainConfig", folder: Path, workers: int, fresh: bool) -> "Iterator[dict[str, Any]]":
+    if workers == 1:
+        from harness.single import run_training
+
+        return run_training(config, folder, fresh=fresh)
+    from harness.distributed_single import run_on_workers  # imports Ray
+
+    return run_on_workers(config, folder, workers, fresh=fresh)
 
 
 def _measured(made: "Plan") -> "dict[Kind, Speed]":
@@ -233,15 +264,27 @@ def _measured(made: "Plan") -> "dict[Kind, Speed]":
 
 
 def _show_result(made: "Plan", result: "SweepResult") -> None:
+    from harness.progress import failure_lines
+
     _compare(made.folder, result.records)
+    for line in failure_lines(result.records):
+        typer.echo(line)
     for study in result.studies:
         if study.reason:
             typer.echo(f"study {study.key.name} was stopped: {study.reason}")
-    if result.tracking_problem:
-        typer.echo(f"MLflow may be incomplete ({result.tracking_problem}); the same command completes it")
-    typer.echo(f"results: {made.folder}")
     where = "" if made.results == DEFAULT_RESULTS else f" --results {made.results}"
+    problem = result.tracking_problem or _report_problem(made)
+    if problem:
+        typer.echo(f"MLflow is not complete: {problem}; complete it with: ndcl sync {made.name}{where}")
+    typer.echo(f"results: {made.folder}")
     typer.echo(f"next: ndcl ui{where}")
+
+
+def _report_problem(made: "Plan") -> str | None:
+    """Log the report, which has just been written; why that could not be done, if so."""
+    from harness.sync import sync_report
+
+    return sync_report(made.results, made.name, TRACKING_TIMEOUT_SECONDS).problem
 
 
 def _compare(

@@ -49,7 +49,8 @@ def embed(
         Literal["float16", "float32"], typer.Option("--dtype", help="Numbers on disk; training is in float32.")
     ] = "float16",
     image_size: Annotated[
-        int | None, typer.Option("--image-size", min=8, help="As data.image_size; default: as stored, at most 224.")
+        int | None,
+        typer.Option("--image-size", min=8, help="As data.image_size; default: the backbone's, else as stored."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images in one forward.")] = 64,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="auto: a GPU if any.")] = "auto",

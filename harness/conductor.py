@@ -13,6 +13,7 @@ from harness import population
 from harness.agenda import Agenda, Due, Select
 from harness.checkpoints import AnyCheckpointFolders, trial_folder
 from harness.records import ENDED, WARM_STARTED, Journal, State, TrialRecord
+from harness.revision import git_revision
 from harness.search import StudySearch, open_storage
 from harness.selection import best_checkpoint, select
 from harness.sweep_folder import storage_problem
@@ -41,12 +42,15 @@ class Conductor:
         self.plan = plan
         self.max_concurrent = 1
         """Trials that may run at once."""
+        self.environment: dict[str, Any] = {"git_revision": git_revision(), "cluster": "local"}
+        """What is known of where trials run before they do: this code's revision, and the cluster's address."""
         self._studies = {study.key.name: study for study in plan.studies}
         self._journal = Journal(plan.folder, storage)
         self._folders = folders
         self._watch = watch
         self._exchanges = population.Exchanges(plan.folder, storage)
-        self._failures: dict[str, str] = {}
+        self._failures: dict[str, tuple[str, str]] = {}
+        """What trainings have said of their failure: the reason, and the end of the log."""
         self._pruned: set[str] = set()
         self._arrived: set[str] = set()
         """Trials that have come to where they wait for their population."""
@@ -68,6 +72,7 @@ class Conductor:
             if due is None:
                 return None
             record = self._started(due)
+            record = replace(record, environment=record.environment | self.environment)
             self._put(record)
             if record.state == "running":
                 return {
@@ -97,14 +102,14 @@ class Conductor:
         self._pruned.add(name)
         return True
 
-    def on_failure(self, name: str, reason: str) -> None:
-        """The training says why it can't go on; its end will follow.
+    def on_failure(self, name: str, reason: str, log: str = "") -> None:
+        """The training says why it can't go on, with the end of its log; its end will follow.
 
         Raises OSError if the reason is a disk that can't be written: that is no fault of the trial's values.
         """
         if storage_problem(reason):
             raise OSError(reason)
-        self._failures[name] = reason
+        self._failures[name] = reason, log
 
     def on_checkpoint(self, name: str, path: str) -> None:
         """A new checkpoint is stored, at this path as Ray tells it; the trial's earlier ones go."""
@@ -117,13 +122,14 @@ class Conductor:
         record = self.agenda.records[name]
         self._put(replace(record, attempts=record.attempts + 1))
 
-    def on_end(self, name: str, error: str | None = None) -> None:
-        """The trial has ended; `error` says why its process could not go on."""
+    def on_end(self, name: str, error: str | None = None, log: str = "") -> None:
+        """The trial has ended; `error` says why its process could not go on, and `log` what is known of it."""
         record = self.agenda.records[name]
+        error, log = self._failures.pop(name, (error, log))
         state, reason = self._outcome(record, error)
         kept = record.checkpoint if state == "finished" else self._folders.newest(name) if state == "waiting" else None
         ended = time.time() if state in ENDED else None
-        record = replace(record, state=state, reason=reason, ended=ended, checkpoint=kept)
+        record = replace(record, state=state, reason=reason, log=log, ended=ended, checkpoint=kept)
         self._put(record)
         self._tell(record)
         self._folders.keep_only(name, kept)
@@ -215,9 +221,8 @@ class Conductor:
             return replace(record, state="failed", reason=str(error), ended=now)
 
     def _outcome(self, record: TrialRecord, error: str | None) -> tuple[State, str | None]:
-        failure = self._failures.pop(record.name, None) or error
-        if failure is not None:
-            return "failed", failure
+        if error is not None:
+            return "failed", error
         if record.name in self._pruned:
             self._pruned.remove(record.name)
             return "pruned", f"stopped early at step {record.step} by {self._pruner_of(record)}"

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Private
 from harness.dotted import flat
 from harness.space import Space
 from harness.strict import StrictModel, first_error
+from harness.tracking_uri import require_known, require_no_secrets
 from harness.workers import Placement, Workers
 from harness.yaml_files import parse_setting, read_yaml
 from ndcl.config import ImbalanceConfig
@@ -303,6 +304,20 @@ class ResourceSpec(StrictModel):
         )
 
 
+class TrackingSpec(StrictModel):
+    """Where MLflow's runs go."""
+
+    uri: str | None = None
+    """A tracking URI without user and password; null: MLFLOW_TRACKING_URI, else the store in the results folder."""
+
+    @model_validator(mode="after")
+    def _safe(self) -> "TrackingSpec":
+        if self.uri is not None:
+            require_no_secrets(self.uri, "uri")
+            require_known(self.uri, "uri")
+        return self
+
+
 class SweepConfig(Block):
     """A sweep: algorithms x data sets x imbalance settings x target domains, each of them a study."""
 
@@ -317,6 +332,7 @@ class SweepConfig(Block):
     search: SearchSpec
     final: FinalSpec = FinalSpec()
     resources: ResourceSpec = ResourceSpec()
+    tracking: TrackingSpec = TrackingSpec()
     _source: str = PrivateAttr("")
 
     @model_validator(mode="after")

@@ -14,13 +14,26 @@ if TYPE_CHECKING:
     from harness.plan_studies import StudyPlan
 
 
+MODELS = ("tpe", "gp", "cmaes")
+"""Samplers that learn from results. They start from points spread evenly, so that no part of the space is missed."""
+
+
 def design_values(study: "StudyPlan", number: int) -> dict[str, Any] | None:
-    """All values of the study's search trial `number`, or None if the study's sampler is no design."""
+    """All values of the study's search trial `number`, or None if they depend on the results of others."""
     if study.sampler == "grid":
         return next(islice(grid(study.space, study.fixed), number, None), None)
-    if study.sampler == "qmc":
+    if study.sampler == "qmc" or (study.sampler in MODELS and number < num_startup(study)):
         return _active(study, at_position(study.space, _point(study, number)))
     return None
+
+
+def num_startup(study: "StudyPlan") -> int:
+    """How many trials a study has before a model of its results proposes values.
+
+    A third of a short study's, and ten of a long one's: with ten always, as in Optuna, a study of ten trials would have
+    no model at all.
+    """
+    return max(2, min(10, study.num_trials // 3))
 
 
 def _point(study: "StudyPlan", number: int) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """Which model a study settles on, and where it came from."""
 
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,15 +81,5 @@ def origin_of(folder: Path, record: TrialRecord) -> dict[str, Any]:
         "validation_accuracy": best["validation_accuracy"],
         "target": {name: best["target"][name] for name in ("overall", "balanced", "many", "median", "few")},
         "values": record.values,
-        "git_revision": git_revision(),
+        "git_revision": record.environment.get("git_revision"),
     }
-
-
-def git_revision() -> str | None:
-    """The revision of this code, with `-dirty` if it has been changed since; None outside a git checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

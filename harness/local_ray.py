@@ -43,6 +43,24 @@ def local_ray(log_file: Path, *, with_dashboard: bool = False) -> Iterator[list[
                 ray.shutdown()
 
 
+def keep_credentials_out_of_logs() -> None:
+    """Have Tune leave AWS credentials out of trials' runtime environments, which Ray writes to its log in plain text.
+
+    Trials have those of the node that they run on; on one machine that is the driver's environment.
+    """
+    from ray.tune.execution import class_cache
+
+    names = class_cache.ENV_VARS_TO_PROPAGATE
+    names.difference_update([name for name in names if name.startswith("AWS_")])
+
+
+def cluster_address() -> str:
+    """Address of the Ray that this process has joined or started."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def _start(with_dashboard: bool) -> None:
     """Start Ray. Raises RuntimeError, as for its other faults, if it did not come up in time."""
     import ray

@@ -10,6 +10,7 @@ from harness.config import DataSpec, SweepConfig
 from harness.dotted import flat
 from harness.plan_studies import StudyPlan, studies_of
 from harness.population import CHANGEABLE_OF_MODEL
+from harness.space import extremes
 from harness.warm_start import warm_values
 from harness.workers import Workers
 from ndcl.config import TrainConfig
@@ -20,6 +21,8 @@ __all__ = ["Plan", "StudyPlan", "buildable", "difference", "extends", "make_plan
 
 DomainsOf = Callable[[str, str | None], tuple[str, ...]]
 Check = Callable[[TrainConfig], None]
+STRUCTURE = ("model.backbone", "model.mlp_depth", "model.freeze_stages")
+"""Values on which it depends, together, whether there is such a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Plan:
     """Those of a trial that has several; None: it is one process, with all that the trial occupies."""
     keep_checkpoints: str = "all"
     """`all`, or `selected`: of search trials only those that final runs repeat."""
+    tracking_uri: str | None = None
+    """As the sweep's file has it."""
     resolved: dict[str, Any]
     """The sweep's config with every default and target written out, in plain YAML types."""
 
@@ -79,6 +84,7 @@ def make_plan(
         max_concurrent=resources.max_concurrent,
         workers=resources.workers,
         keep_checkpoints=resources.keep_checkpoints,
+        tracking_uri=config.tracking.uri,
         resolved=config.model_dump(mode="json"),
     )
 
@@ -207,17 +213,19 @@ def _check_population(study: StudyPlan, evaluations: int) -> None:
 
 
 def _check_problems(studies: Sequence[StudyPlan], check: Check) -> None:
-    """Check each different problem and model once."""
+    """Check each different problem once, with each different model, fixed or searched."""
     seen = []
     for study in studies:
-        parts = [study.base[part] for part in ("data", "imbalance", "model")]
-        if parts in seen:
-            continue
-        seen.append(parts)
-        try:
-            check(study.train_config({}))
-        except UserError as error:
-            raise UserError(f"study {study.key.name}: {error}") from None
+        for values in extremes(study.space, study.fixed, STRUCTURE):
+            config = study.train_config(values)
+            parts = (config.data, config.imbalance, config.model)
+            if parts in seen:
+                continue
+            seen.append(parts)
+            try:
+                check(config)
+            except UserError as error:
+                raise UserError(f"study {study.key.name}: {'space: ' if values else ''}{error}") from None
 
 
 def _lines(values: Mapping[str, Any]) -> dict[str, Any]:

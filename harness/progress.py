@@ -1,7 +1,7 @@
 """What a person sees while a sweep or a training runs: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +16,9 @@ from harness.selection import DEFAULT_OBJECTIVE, shown_value
 from harness.study_state import StudyState
 
 SECONDS_BETWEEN_REFRESHES = 0.5
+LOG_LINES_SHOWN = 5
+MOST_FAILURES = 10
+"""Shown of each sweep, the latest."""
 STATES = ("running", "finished", "pruned", "failed")
 
 
@@ -51,9 +54,13 @@ class Progress:
             self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def ended(self, record: TrialRecord, states: Sequence[StudyState]) -> None:
-        """A trial has ended; without a terminal this is a line."""
+        """A trial has ended; without a terminal this is a line. A failure is told anywhere, with the end of its log."""
         if self._live is None:
             self.say(f"{progress_line(states, self._estimate.of(states))}  {trial_line(record)}")
+        elif record.state == "failed":
+            self.say(trial_line(record))
+        for line in log_lines(record):
+            self.say(line)
 
     def is_due(self) -> bool:
         """Whether the live view is old enough to be drawn again."""
@@ -104,6 +111,21 @@ def trial_line(record: TrialRecord) -> str:
     accuracy = "" if best is None else f", objective {percent(best)}"
     reason = f": {record.reason}" if record.reason and record.state == "failed" else ""
     return f"{record.name} {record.state}{accuracy}{reason}"
+
+
+def failure_lines(records: Sequence[TrialRecord]) -> Iterator[str]:
+    """Which trials failed, why, and how their logs end."""
+    failed = sorted((record for record in records if record.state == "failed"), key=lambda record: record.ended or 0.0)
+    if len(failed) > MOST_FAILURES:
+        yield f"{len(failed)} trials failed; the last {MOST_FAILURES}:"
+    for record in failed[-MOST_FAILURES:]:
+        yield f"failed: {record.name}: {record.reason}"
+        yield from log_lines(record)
+
+
+def log_lines(record: TrialRecord) -> list[str]:
+    """The end of a failed trial's log, indented."""
+    return [f"    {line}" for line in record.log.splitlines()[-LOG_LINES_SHOWN:]]
 
 
 def study_table(states: Sequence[StudyState]) -> Table:

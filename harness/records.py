@@ -18,7 +18,10 @@ State = Literal["running", "waiting", "interrupted", "finished", "pruned", "fail
 Stage = Literal["search", "final"]
 WARM_STARTED = "values from studies of other target domains"
 """Note of a trial whose study began with values that were selected with images of its target domain; the sweep."""
+ENVIRONMENT = "environment"
+"""Key of a reported evaluation: what its trial knows of where it runs."""
 ENDED: tuple[State, ...] = ("finished", "pruned", "failed")
+MOST_LOG_LINES, LOG_WIDTH = 40, 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ class TrialRecord:
     state: State = "running"
     reason: str | None = None
     """Why it failed or was pruned, in one line."""
+    log: str = ""
+    """If it failed, the last lines of what it left, such as a traceback."""
     evaluations: tuple[dict[str, Any], ...] = ()
     """`ndcl.evaluation.Evaluation.to_dict()` of each checkpoint, by rising step."""
     started: float = 0.0
@@ -66,7 +71,10 @@ class TrialRecord:
     until: int | None = None
     """Step at which it waits for its population; None: it trains to its end."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Such as the host it ran on."""
+    """Such as the sweep that its first values were taken from."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """Of its newest attempt: `git_revision` and `cluster` from its start on, the rest (`harness.environment`) from its
+    first evaluation on."""
 
     @property
     def name(self) -> str:
@@ -86,9 +94,19 @@ class TrialRecord:
         return int(self.evaluations[-1]["step"]) if self.evaluations else 0
 
     def with_evaluation(self, evaluation: dict[str, Any]) -> "TrialRecord":
-        """The record with one more checkpoint; a step replayed after a fault replaces the earlier one."""
+        """The record with one more checkpoint; a step replayed after a fault replaces the earlier one.
+
+        An evaluation that a trial reports has its `environment` with it, which the record keeps once.
+        """
         kept = tuple(e for e in self.evaluations if e["step"] < evaluation["step"])
-        return replace(self, evaluations=(*kept, evaluation))
+        own = {key: value for key, value in evaluation.items() if key != ENVIRONMENT}
+        environment = self.environment | evaluation.get(ENVIRONMENT, {})
+        return replace(self, evaluations=(*kept, own), environment=environment)
+
+
+def last_lines(log: str) -> str:
+    """The end of a log, as much as a record holds: MOST_LOG_LINES of LOG_WIDTH characters."""
+    return "\n".join(line.rstrip()[:LOG_WIDTH] for line in log.strip().splitlines()[-MOST_LOG_LINES:])
 
 
 class Journal:

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from harness.report_comparison import ORACLE_WARNING, Comparison, compare
 from harness.report_contrast_grids import contrast_grid, matrix_grid
-from harness.report_grids import curve_grid, front_grid
+from harness.report_details import NO_DETAILS, Details
+from harness.report_grids import curve_grid, diagnosis_grid, front_grid
 from harness.report_layout import Grid, Row, accuracy_grid
 from harness.selection import DEFAULT_OBJECTIVE
 
@@ -33,18 +34,34 @@ def to_console(comparison: Comparison) -> RenderableType:
     return Group(*parts, Text(FRONTS)) if comparison.fronts else Group(*parts[:-1])
 
 
-def to_markdown(comparison: Comparison) -> str:
-    """The same tables as Markdown, with every two algorithms, the curves' picture, and the searches' Pareto fronts."""
+def to_markdown(comparison: Comparison, details: Details = NO_DETAILS) -> str:
+    """The same tables as Markdown, with every two algorithms, the curves' picture, the searches' Pareto fronts, the
+    diagnostics of the theory, and what failed.
+    """
     tables, curves = comparison.tables, comparison.curves
     grids = [grid for table in tables for grid in (accuracy_grid(table), contrast_grid(table), matrix_grid(table))]
     if not grids:
-        return f"{NOTHING}\n"
+        return "\n".join([f"{NOTHING}\n", *_failures(details)])
     parts = [f"{line}\n" for line in selection_lines(comparison)]
     parts += [_markdown_table(grid) for grid in marked([*grids, *map(curve_grid, curves)], comparison)]
     if curves:
         parts.append(f"![accuracy over the imbalance ratio]({FIGURE}.png)\n")
-    parts += [_markdown_table(grid) for grid in marked([*map(front_grid, comparison.fronts)], comparison)]
-    return "\n".join(parts)
+    more = [*map(front_grid, comparison.fronts), *_diagnoses(comparison, details)]
+    parts += [_markdown_table(grid) for grid in marked(more, comparison)]
+    return "\n".join([*parts, *_failures(details)])
+
+
+def _diagnoses(comparison: Comparison, details: Details) -> list[Grid]:
+    return [diagnosis_grid(diagnosis, comparison.algorithms) for diagnosis in details.diagnoses]
+
+
+def _failures(details: Details) -> list[str]:
+    """Each failed trial with its reason and the end of its log."""
+    parts = []
+    for failure in details.failures:
+        log = f"\n```\n{failure.log}\n```\n" if failure.log else ""
+        parts.append(f"- {_emphasised(failure.name, False)}: {_emphasised(failure.reason, False)}\n{log}")
+    return ["### Failed trials\n", *parts] if parts else []
 
 
 def selection_lines(comparison: Comparison) -> list[str]:

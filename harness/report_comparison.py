@@ -7,6 +7,7 @@ from typing import TypeVar
 from harness.records import StudyKey, TrialRecord
 from harness.report_curves import Curve, curves_of
 from harness.report_fronts import Front, fronts_of
+from harness.report_order import domain_places
 from harness.report_tables import SettingTable, table_of
 from harness.selection import ORACLE, criteria
 from ndcl.errors import UserError, unknown_name
@@ -40,6 +41,12 @@ class Comparison:
         return ORACLE in self.criteria
 
     @property
+    def algorithms(self) -> list[str]:
+        """All, the reference first, as in every table."""
+        names = _unique(name for table in self.tables for name in table.algorithms)
+        return sorted(names, key=lambda name: name != self.reference)
+
+    @property
     def mark(self) -> str:
         """What stands at the head of every title if the oracle was used; else nothing."""
         return "ORACLE, " if self.oracle else ""
@@ -56,12 +63,17 @@ def compare(
 
     Every number comes from the checkpoint that the sweep's own criterion chose. A study without a finished final run
     is shown by its selected search trial, as provisional. Rows and columns stand in the order of `studies`, the sweep's
-    plan, else as they first appear; the `reference` (default: erm, else the first algorithm) comes first. `top_k`
-    search trials of each study were repeated as final runs.
+    plan, else as they first appear, target domains in the data set's own order as far as that is known; the `reference`
+    (default: erm, else the first algorithm) comes first. `top_k` search trials of each study were repeated as final
+    runs.
     Raises UserError if no record is of the `reference`.
     """
     present = {record.study for record in records}
     keys = [key for key in _unique([*studies, *(record.study for record in records)]) if key in present]
+    if not studies:
+        keys.sort(key=domain_places(records).__getitem__)
+    places = {key: place for place, key in enumerate(keys)}
+    records = sorted(records, key=lambda record: places[record.study])
     names = _unique(key.algorithm for key in keys)
     reference = _reference(names, reference)
     names.sort(key=lambda name: name != reference)
@@ -71,7 +83,7 @@ def compare(
     return Comparison(
         tables=tuple(tables),
         curves=curves_of(tables),
-        fronts=fronts_of(sorted(records, key=lambda record: keys.index(record.study)), top_k),
+        fronts=fronts_of(records, top_k),
         reference=reference,
         criteria=tuple(_unique(name for record in searched for name in criteria(record))),
     )
@@ -95,8 +107,9 @@ def _setting(key: StudyKey) -> tuple[str, str]:
 
 def _table(records: Iterable[TrialRecord], keys: Sequence[StudyKey], names: Sequence[str], top_k: int) -> SettingTable:
     """The table of the studies `keys`; `names` are all algorithms, the reference first."""
+    own = set(keys)
     return table_of(
-        [record for record in records if record.study in keys],
+        [record for record in records if record.study in own],
         algorithms=[name for name in names if any(key.algorithm == name for key in keys)],
         targets=_unique(key.target for key in keys),
         reference=names[0],

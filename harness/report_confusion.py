@@ -3,8 +3,9 @@
 Legend: K classes; row k has the test images of class k, column j those of them that were taken for class j.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from harness.records import TrialRecord
 from harness.selection import best_checkpoint
 
-CONFUSION = "target_confusion"
-"""Where an evaluation has the matrix of the target's test images."""
+CONFUSION, CLASSES = "target_confusion", "classes"
+"""Where an evaluation has the matrix of the target's test images, and the names of the classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class Confusion:
 
     counts: tuple[tuple[int, ...], ...]
     """[K][K] test images."""
+    classes: tuple[str, ...]
+    """[K] names; their ids where the records have no names."""
     num_seeds: int
 
     @property
@@ -32,18 +35,27 @@ class Confusion:
         return shares
 
     @property
-    def largest_mistake(self) -> tuple[int, int, float] | None:
+    def largest_mistake(self) -> tuple[str, str, float] | None:
         """The class that is most often taken for another, that other, and the share; None if there is no mistake."""
         wrong = self.shares * (1 - np.eye(len(self.counts)))
         k, j = divmod(int(wrong.argmax()), len(self.counts))
-        return (k, j, float(wrong[k, j])) if wrong[k, j] > 0 else None
+        return (self.classes[k], self.classes[j], float(wrong[k, j])) if wrong[k, j] > 0 else None
 
 
 def confusion_of(shown: Sequence[TrialRecord]) -> Confusion | None:
     """Of the final runs among the records that count; None if none of them has a matrix."""
     checkpoints = [best_checkpoint(record) for record in shown if record.stage == "final"]
-    found = [np.asarray(point[CONFUSION], np.int64) for point in checkpoints if point and point.get(CONFUSION)]
+    found = [point for point in checkpoints if point and point.get(CONFUSION)]
     if not found:
         return None
-    counts = np.sum(found, axis=0)
-    return Confusion(counts=tuple(tuple(map(int, row)) for row in counts), num_seeds=len(found))
+    counts = np.sum([np.asarray(point[CONFUSION], np.int64) for point in found], axis=0)
+    return Confusion(
+        counts=tuple(tuple(map(int, row)) for row in counts),
+        classes=class_names(found[0], len(counts)),
+        num_seeds=len(found),
+    )
+
+
+def class_names(evaluation: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
+    """Names of the classes in id order; their ids if the evaluation was recorded without names."""
+    return tuple(evaluation.get(CLASSES) or map(str, range(num_classes)))

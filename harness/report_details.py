@@ -8,8 +8,20 @@ from harness.records import StudyKey, TrialRecord
 from harness.report_cells import shown_records
 from harness.report_confusion import Confusion, confusion_of
 from harness.report_cost import Cost, Occupied, cost_of
+from harness.report_diagnostics import Diagnosis, diagnoses_of
 from harness.report_importance import importance_of
+from harness.report_margins import Margins, margins_of, mean_margins
 from harness.report_search import SearchPoint, search_points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A training that failed."""
+
+    name: str
+    reason: str
+    log: str
+    """The last lines of what it left; empty if nothing is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +34,10 @@ class StudyDetails:
     """By dotted key; None if too little is known."""
     cost: Cost
     confusion: Confusion | None
+    margins: Margins | None
     missing: str | None
     """What has yet to be run, in a few words; None if nothing has."""
-    failures: tuple[str, ...]
-    """A line for each training that failed: which, and why."""
+    failures: tuple[Failure, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +46,26 @@ class Details:
 
     studies: tuple[StudyDetails, ...]
     """In the order of the sweep's plan."""
+    diagnoses: tuple[Diagnosis, ...]
+    """By data set, what the theory is about beside the accuracies."""
     cost: Cost
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Of all studies."""
+        return [failure for study in self.studies for failure in study.failures]
 
     def of(self, dataset: str, setting: str) -> list[StudyDetails]:
         """The studies of one table."""
         return [s for s in self.studies if (s.key.dataset, s.key.setting) == (dataset, setting)]
+
+    def margins(self, dataset: str, setting: str, algorithms: Sequence[str]) -> dict[str, Margins]:
+        """The mean over target domains of one table, of each algorithm that has final runs with diagnostics."""
+        own: dict[str, list[Margins]] = {name: [] for name in algorithms}
+        for study in self.of(dataset, setting):
+            if study.margins:
+                own[study.key.algorithm].append(study.margins)
+        return {name: mean_margins(found) for name, found in own.items() if found}
 
 
 def details_of(records: Sequence[TrialRecord], plan: Sequence[StudyPlan], occupied: Occupied | None) -> Details:
@@ -49,22 +76,30 @@ def details_of(records: Sequence[TrialRecord], plan: Sequence[StudyPlan], occupi
         found.setdefault(record.study, []).append(record)
     return Details(
         studies=tuple(_study(key, study, plans.get(key), occupied) for key, study in found.items()),
+        diagnoses=diagnoses_of(records),
         cost=cost_of(records, occupied),
     )
+
+
+NO_DETAILS = details_of((), (), None)
+"""Of a comparison of which nothing else is told."""
 
 
 def _study(
     key: StudyKey, records: Sequence[TrialRecord], plan: StudyPlan | None, occupied: Occupied | None
 ) -> StudyDetails:
     cost = cost_of(records, occupied)
+    shown = shown_records(records, plan.top_k if plan else 1)
+    failed = [record for record in records if record.state == "failed"]
     return StudyDetails(
         key=key,
         search=search_points(records),
         importance=importance_of(plan, records) if plan else None,
         cost=cost,
-        confusion=confusion_of(shown_records(records, plan.top_k if plan else 1)),
+        confusion=confusion_of(shown),
+        margins=margins_of(shown),
         missing=_missing(cost, plan) if plan else None,
-        failures=tuple(f"{record.name}: {record.reason}" for record in records if record.state == "failed"),
+        failures=tuple(Failure(name=r.name, reason=r.reason or "", log=r.log) for r in failed),
     )
 
 

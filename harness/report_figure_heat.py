@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAP = "Blues"
+NAMED_CLASSES = 12
 DARK = 0.6
 """Shares above it are dark squares, with light numbers."""
 
@@ -50,11 +51,22 @@ def draw_confusions(table: SettingTable, studies: Sequence[StudyDetails], title:
                 _draw_shares(panel, confusion.shares, numbers=False)
             panel.set_xticks([])
             panel.set_yticks([])
+    _name_classes(panels, next(iter(found.values())).classes)
     for panel, target in zip(panels[0], table.targets, strict=True):
         panel.set_title(target, fontsize=9, color=INK)
-    about = "rows are true classes, columns what they were taken for, by class id; shaded by a row's shares"
+    about = "rows are true classes, columns what they were taken for, in the same order; shaded by a row's shares"
     figure.supxlabel(about, fontsize=8, color=MUTED)
     write(figure, title, paths)
+
+
+def _name_classes(panels: NDArray[np.object_], classes: Sequence[str]) -> None:
+    """The classes' names at the outer panels, if there is room for them."""
+    if len(classes) > NAMED_CLASSES:
+        return
+    for panel in panels[:, 0]:
+        panel.set_yticks(range(len(classes)), classes, fontsize=6)
+    for panel in panels[-1]:
+        panel.set_xticks(range(len(classes)), classes, fontsize=6, rotation=90 if max(map(len, classes)) > 2 else 0)
 
 
 def _importances(studies: Sequence[StudyDetails], algorithm: str) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ from harness.report_figure import draw_curves
 from harness.report_figure_forest import draw_forest
 from harness.report_figure_heat import draw_confusions, draw_importances
 from harness.report_figure_search import draw_searches
+from harness.report_figure_theory import draw_diagnosis, draw_margins
 from harness.report_tables import SettingTable
 
 FOLDER = "figures"
@@ -32,10 +33,13 @@ def write_figures(folder: Path, comparison: Comparison, details: Details) -> lis
 
 def _figures(comparison: Comparison, details: Details) -> Iterator[tuple[str, str, Draw]]:
     """File name, title and how to draw it, of each figure."""
-    names = tuple(dict.fromkeys(name for table in comparison.tables for name in table.algorithms))
+    names = comparison.algorithms
     for table in comparison.tables:
         for kind, title, draw in _of_setting(table, details, names):
             yield f"{kind}-{table.dataset}-{table.setting}", f"{table.dataset}, {table.setting}: {title}", draw
+    for diagnosis in details.diagnoses:
+        draw = partial(draw_diagnosis, diagnosis, names)
+        yield f"theory-{diagnosis.dataset}", f"{diagnosis.dataset}: the bound's quantities and accuracy", draw
     if comparison.curves:
         yield FIGURE, "Accuracy over the imbalance ratio", partial(draw_curves, comparison.curves)
 
@@ -50,3 +54,6 @@ def _of_setting(table: SettingTable, details: Details, names: Sequence[str]) -> 
         yield "importance", "importance of the searched values in %", partial(draw_importances, table, studies)
     if any(study.confusion for study in studies):
         yield "confusion", "confusions", partial(draw_confusions, table, studies)
+    margins = details.margins(table.dataset, table.setting, table.algorithms)
+    if margins:
+        yield "margins", "decision margins", partial(draw_margins, margins, names)

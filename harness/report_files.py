@@ -51,10 +51,10 @@ def write_report(folder: Path, comparison: Comparison, records: Sequence[TrialRe
     report.md, report.json, report.html, report.tex, and the picture of the curves where there are several ratios.
     """
     details = details_of(records, *_planned(folder))
-    (folder / "report.md").write_text(to_markdown(comparison))
+    (folder / "report.md").write_text(to_markdown(comparison, details))
     (folder / "report.json").write_text(json.dumps(to_json(comparison, details), allow_nan=False))
     (folder / "report.html").write_text(to_html(folder.name, comparison, details))
-    (folder / "report.tex").write_text(to_latex(comparison))
+    (folder / "report.tex").write_text(to_latex(comparison, details))
     if comparison.curves:
         title = f"Accuracy over the imbalance ratio{oracle_line(comparison)}"
         draw_curves(comparison.curves, title, [folder / f"{FIGURE}.{suffix}" for suffix in ("png", "pdf")])

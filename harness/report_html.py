@@ -9,10 +9,12 @@ from harness.report_details import Details
 from harness.report_findings import finding
 from harness.report_grids import curve_grid, front_grid
 from harness.report_html_charts import ratio_chart
+from harness.report_html_margins import margins
 from harness.report_html_parts import Names, folded, grid_table, legend, minus, notes, paragraph, section
 from harness.report_html_studies import confusions, costs, importances, missing, searches
 from harness.report_html_style import STYLE
 from harness.report_html_tables import setting_tables
+from harness.report_html_theory import theory
 from harness.report_importance import FEWEST_TRIALS, METHOD
 from harness.report_layout import Grid
 
@@ -50,7 +52,7 @@ def _head(comparison: Comparison, details: Details) -> str:
 
 
 def _compared(comparison: Comparison, details: Details) -> str:
-    names = _algorithms(comparison)
+    names = comparison.algorithms
     num_targets = len({(table.dataset, target) for table in comparison.tables for target in table.targets})
     num_settings = len(comparison.tables)
     return (
@@ -60,17 +62,11 @@ def _compared(comparison: Comparison, details: Details) -> str:
     )
 
 
-def _algorithms(comparison: Comparison) -> list[str]:
-    """The reference first, as in every table."""
-    names = dict.fromkeys(name for table in comparison.tables for name in table.algorithms)
-    return sorted(names, key=lambda name: name != comparison.reference)
-
-
 def _sections(comparison: Comparison, details: Details) -> dict[str, tuple[str, str]]:
     """Title and content by identifier, of what there is."""
     if not comparison.tables:
         return {}
-    names, tables, algorithms = Names(), comparison.tables, _algorithms(comparison)
+    names, tables, algorithms = Names(), comparison.tables, comparison.algorithms
     sections = {
         f"setting-{position}": (f"{table.dataset}, {table.setting}", setting_tables(names, table, comparison))
         for position, table in enumerate(tables)
@@ -79,6 +75,8 @@ def _sections(comparison: Comparison, details: Details) -> dict[str, tuple[str, 
     sections["search"] = ("Course of the searches", _searches(names, comparison, details, algorithms))
     sections["importance"] = ("Importance of the searched values", _importances(names, comparison, details))
     sections["confusion"] = ("Confusions", _confusions(names, comparison, details))
+    sections["margins"] = ("Decision margins", _margins(names, comparison, details))
+    sections["theory"] = ("What the theory predicts", _theory(names, comparison, details))
     sections["fronts"] = ("Pareto fronts", _grids(comparison, map(front_grid, comparison.fronts)))
     sections["cost"] = ("Cost", costs(tables, details) + notes([_COST_NOTE]))
     return {key: (f"{comparison.mark}{title}", content) for key, (title, content) in sections.items() if content}
@@ -123,11 +121,32 @@ def _importances(names: Names, comparison: Comparison, details: Details) -> str:
     return paragraph(about) + shown if shown else ""
 
 
+def _margins(names: Names, comparison: Comparison, details: Details) -> str:
+    shown = margins(names, comparison, details)
+    about = (
+        "By how much the true class's logit exceeds the highest other one; an image below 0 is misclassified. Final "
+        "runs at their selected checkpoints, means over seeds and target domains. Boxes are quartiles, their lines go "
+        "from 5 to 95 % of the images."
+    )
+    return paragraph(about) + shown if shown else ""
+
+
+def _theory(names: Names, comparison: Comparison, details: Details) -> str:
+    shown = theory(names, comparison, details)
+    about = (
+        "The paper bounds the error on an unseen domain by decision margins and by how far the posteriors of a class "
+        "differ between domains. If so, trials with larger margins and a smaller discrepancy are more accurate there. "
+        "What is measured on the target domain is looked at here alone; nothing was proposed, stopped or selected by "
+        "it. A point is a trial at its selected checkpoint; final runs are larger."
+    )
+    return paragraph(about) + shown if shown else ""
+
+
 def _confusions(names: Names, comparison: Comparison, details: Details) -> str:
     shown = confusions(names, comparison.tables, details)
     about = (
         "Test images of the unseen domain at the selected checkpoints of the final runs, all seeds together. Rows are "
-        "true classes from top to bottom, columns what they were taken for, both by class id; each row is shaded by "
+        "true classes from top to bottom, columns what they were taken for, in the same order; each row is shaded by "
         "its shares."
     )
     return paragraph(about) + shown if shown else ""

@@ -1,4 +1,7 @@
-"""Line charts of the HTML report as inline SVG: the course of the searches, accuracy over the imbalance ratio."""
+"""Line charts of the HTML report as inline SVG: the course of the searches, accuracy over the imbalance ratio.
+
+What they are made of serves the other charts too: axes, rules with numbers, the frame with its title.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from harness.report_curves import Curve, CurveMetric
-from harness.report_html_parts import colour, dash
+from harness.report_html_parts import colour, dash, minus
 from harness.report_search import SearchPoint
 
 WIDTH, HEIGHT = 260, 176
@@ -44,9 +47,9 @@ def search_chart(
     lines = {name: _course(points, over_time) for name, points in courses.items()}
     values = [point for line in lines.values() for point in line]
     if not values:
-        return _figure(title, "no finished trial yet", "")
+        return framed(title, "no finished trial yet", "")
     ends = [(_abscissa(points[-1], over_time)) for points in courses.values() if points]
-    axes = _axes(values, low=0.0, high=max(ends))
+    axes = axes_around(values, low=0.0, high=max(ends))
     unit = "training seconds" if over_time else "trials"
     drawn = "".join(
         f'<path class="line{dash(algorithms.index(name))} {colour(algorithms.index(name))}" d="{_steps(axes, line)}">'
@@ -56,7 +59,7 @@ def search_chart(
     )
     spoken = "; ".join(f"{name} {line[-1][1]:.1f} %" for name, line in lines.items() if line)
     ticks = [value for value in nice_ticks(0.0, max(ends)) if over_time or value == int(value)]
-    return _figure(title, f"best so far over {unit}: {spoken}", _frame(axes, ticks, unit) + drawn)
+    return framed(title, f"best so far over {unit}: {spoken}", rules(axes, ticks, unit) + drawn)
 
 
 def ratio_chart(curve: Curve, metric: CurveMetric, algorithms: Sequence[str]) -> str:
@@ -70,7 +73,7 @@ def ratio_chart(curve: Curve, metric: CurveMetric, algorithms: Sequence[str]) ->
         for line in lines.values() for ratio, cell in line for sign in (-1, 1)
     ]  # fmt: skip
     ratios = sorted(set(curve.ratios.values()))
-    axes = _axes(spread, low=ratios[0] / 1.2, high=ratios[-1] * 1.2, log=True)
+    axes = axes_around(spread, low=ratios[0] / 1.2, high=ratios[-1] * 1.2, log=True)
     drawn = []
     for name, line in lines.items():
         position = algorithms.index(name)
@@ -91,8 +94,8 @@ def ratio_chart(curve: Curve, metric: CurveMetric, algorithms: Sequence[str]) ->
         f"{n} {', '.join(f'{100 * c.mean:.1f} % at {r:g}' for r, c in line)}" for n, line in lines.items()
     )
     title = f"{curve.dataset}, {curve.kind}: {metric.metric}"
-    return _figure(
-        title, f"accuracy over the imbalance ratio: {spoken}", _frame(axes, ratios, "imbalance ratio") + "".join(drawn)
+    return framed(
+        title, f"accuracy over the imbalance ratio: {spoken}", rules(axes, ratios, "imbalance ratio") + "".join(drawn)
     )
 
 
@@ -113,8 +116,8 @@ def _course(points: Sequence[SearchPoint], over_time: bool) -> list[Point]:
     return [(_abscissa(point, over_time), 100 * point.best) for point in points if point.best is not None]
 
 
-def _axes(points: Sequence[Point], *, low: float, high: float, log: bool = False) -> Axes:
-    """With a tenth of room above and below the points."""
+def axes_around(points: Sequence[Point], *, low: float, high: float, log: bool = False) -> Axes:
+    """For points with the places `low` to `high`, with a tenth of room above and below; values in percent."""
     bottom, top = min(y for _, y in points), max(y for _, y in points)
     room = 0.1 * ((top - bottom) or 1.0)
     return Axes(low=low, high=high, bottom=max(0.0, bottom - room), top=min(100.0, top + room), log=log)
@@ -127,19 +130,22 @@ def _steps(axes: Axes, line: Sequence[Point]) -> str:
     return path + "".join(f"H{axes.x(x):.1f}V{axes.y(y):.1f}" for x, y in others)
 
 
-def _frame(axes: Axes, ticks: Sequence[float], label: str) -> str:
+def rules(axes: Axes, ticks: Sequence[float], label: str) -> str:
     """Rules, ticks and names of both axes."""
     levels = "".join(
         f'<line class="rule" x1="{LEFT}" x2="{RIGHT}" y1="{axes.y(v):.1f}" y2="{axes.y(v):.1f}"/>'
-        f'<text x="{LEFT - 5}" y="{axes.y(v) + 3.5:.1f}" text-anchor="end">{v:g}</text>'
+        f'<text x="{LEFT - 5}" y="{axes.y(v) + 3.5:.1f}" text-anchor="end">{minus(f"{v:g}")}</text>'
         for v in nice_ticks(axes.bottom, axes.top)
     )
-    places = "".join(f'<text x="{axes.x(v):.1f}" y="{BOTTOM + 13}" text-anchor="middle">{v:g}</text>' for v in ticks)
+    places = "".join(
+        f'<text x="{axes.x(v):.1f}" y="{BOTTOM + 13}" text-anchor="middle">{minus(f"{v:g}")}</text>' for v in ticks
+    )
     name = f'<text x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 26}" text-anchor="middle">{escape(label)}</text>'
     return f'{levels}<path class="axis" d="M{LEFT} {BOTTOM}H{RIGHT}"/>{places}{name}'
 
 
-def _figure(title: str, spoken: str, drawing: str) -> str:
+def framed(title: str, spoken: str, drawing: str) -> str:
+    """A picture of this file's size under its title, with words for who can't see it; without a drawing the words."""
     picture = (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(f"{title}, {spoken}")}">{drawing}</svg>'
     )

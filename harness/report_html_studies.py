@@ -1,6 +1,6 @@
 """The studies in the HTML report: searches, importances, confusions, cost, and what has yet to be run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -8,13 +8,15 @@ import numpy as np
 from harness.report_comparison import Comparison
 from harness.report_confusion import Confusion
 from harness.report_cost import Cost, cost_of_all
-from harness.report_details import Details, StudyDetails
+from harness.report_details import Details, Failure, StudyDetails
 from harness.report_html_charts import search_chart
-from harness.report_html_parts import Names, breakable, cell, head, legend, row_head, table, tabs
+from harness.report_html_parts import Names, breakable, cell, folded, head, legend, paragraph, row_head, table, tabs
 from harness.report_layout import EMPTY
 from harness.report_tables import SettingTable
 
 NUM_SHADES = 16
+NAMED_CLASSES, NAME_WIDTH = 10, 10
+"""Up to so many classes have their names, of so many letters, beside a matrix."""
 
 
 def searches(names: Names, tables: Sequence[SettingTable], details: Details, algorithms: Sequence[str]) -> str:
@@ -77,7 +79,7 @@ def confusions(names: Names, tables: Sequence[SettingTable], details: Details) -
         studies = [s for s in details.of(shown.dataset, shown.setting) if s.confusion]
         found = sorted(studies, key=lambda study: shown.algorithms.index(study.key.algorithm))
         if found:
-            panels[f"{shown.dataset}, {shown.setting}"] = "".join(
+            panels[f"{shown.dataset}, {shown.setting}"] = _classes(found) + "".join(
                 f'<h3>{escape(target)} unseen</h3><div class="matrices">'
                 + "".join(
                     _matrix(s.key.algorithm, s.confusion) for s in found if s.key.target == target and s.confusion
@@ -89,19 +91,38 @@ def confusions(names: Names, tables: Sequence[SettingTable], details: Details) -
     return tabs(names, "setting", panels) if panels else ""
 
 
+def _classes(studies: Sequence[StudyDetails]) -> str:
+    """The names of the classes in the matrices' order, if they have names."""
+    names = next(study.confusion.classes for study in studies if study.confusion)
+    if all(name == str(number) for number, name in enumerate(names)):
+        return ""
+    return folded(f"The {len(names)} classes in order", paragraph(", ".join(names)))
+
+
 def _matrix(algorithm: str, confusion: Confusion) -> str:
-    mistake = confusion.largest_mistake
-    words = (
-        "no mistake"
-        if mistake is None
-        else f"{mistake[0]} taken for {mistake[1]}: {100 * mistake[2]:.0f}\N{NO-BREAK SPACE}%"
-    )
-    size = len(confusion.counts)
+    mistake, words = confusion.largest_mistake, "no mistake"
+    if mistake is not None:
+        true, taken_for, share = mistake
+        words = f"{true} taken for {taken_for}: {100 * share:.0f}\N{NO-BREAK SPACE}%"
+    size, names, gutter = len(confusion.counts), *_row_names(confusion.classes)
+    spoken = escape(f"{algorithm}: {size} by {size} classes; most often {words}")
     return (
-        f'<figure><svg class="matrix" viewBox="0 0 {size} {size}" role="img" shape-rendering="crispEdges" '
-        f'aria-label="{escape(algorithm)}: {size} by {size} classes; most often {words}">{_shades(confusion)}</svg>'
-        f"<figcaption><b>{breakable(algorithm)}</b><br>{words}</figcaption></figure>"
+        f'<figure><svg class="matrix" viewBox="{-gutter:.1f} 0 {size + gutter:.1f} {size}" role="img" '
+        f'aria-label="{spoken}">{names}<g shape-rendering="crispEdges">{_shades(confusion)}'
+        f'<rect class="edge" width="{size}" height="{size}"/></g></svg>'
+        f"<figcaption><b>{breakable(algorithm)}</b><br>{breakable(words)}</figcaption></figure>"
     )
+
+
+def _row_names(classes: Sequence[str]) -> tuple[str, float]:
+    """The names left of a matrix's rows and the room that they take, in squares; none of many classes."""
+    if len(classes) > NAMED_CLASSES:
+        return "", 0.0
+    shown = [name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…" for name in classes]
+    texts = "".join(
+        f'<text x="-0.2" y="{k + 0.72}" text-anchor="end">{escape(name)}</text>' for k, name in enumerate(shown)
+    )
+    return texts, 0.4 + 0.36 * max(map(len, shown))
 
 
 def _shades(confusion: Confusion) -> str:
@@ -153,16 +174,21 @@ def _time(seconds: float) -> str:
 def missing(details: Details) -> str:
     """What has yet to be run, and what failed, by study; nothing if the sweep is complete."""
     unfinished = [f"{study.key.name}: {study.missing}" for study in details.studies if study.missing]
-    failures = [line for study in details.studies for line in study.failures]
+    failures = [_failure(failure) for failure in details.failures]
     parts = []
     if unfinished:
         title = f"The sweep has not ended: {len(unfinished)} of {len(details.studies)} studies are not complete"
-        parts.append(_list(title, unfinished))
+        parts.append(_list(title, map(breakable, unfinished)))
     if failures:
         parts.append(_list(f"{len(failures)} training{'s' if len(failures) > 1 else ''} failed", failures))
     return f'<div class="notice">{"".join(parts)}</div>' if parts else ""
 
 
-def _list(title: str, lines: Sequence[str]) -> str:
-    items = "".join(f"<li>{breakable(line)}</li>" for line in lines)
+def _failure(failure: Failure) -> str:
+    log = f"<pre>{escape(failure.log)}</pre>" if failure.log else ""
+    return breakable(f"{failure.name}: {failure.reason}") + log
+
+
+def _list(title: str, lines: Iterable[str]) -> str:
+    items = "".join(f"<li>{line}</li>" for line in lines)
     return f'<details><summary>{escape(title)}</summary><ul class="notes">{items}</ul></details>'

@@ -61,6 +61,8 @@ tbody tr:hover { background: var(--raised); }
   background-size: calc(100% - 3rem) 72%; }
 .shares { table-layout: fixed; }
 .shares th:first-child { width: 38%; }
+.coefficients { table-layout: fixed; }
+.coefficients th:first-child { width: 30%; }
 .small { display: block; color: var(--muted); font-size: 0.86em; }
 .higher { color: var(--good); font-weight: 600; }
 .lower { color: var(--bad); font-weight: 600; }
@@ -85,7 +87,7 @@ tbody tr:hover { background: var(--raised); }
 .tabs > input:checked + label + .panel { display: block; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15.5rem), 1fr));
   gap: 1.2rem 1.6rem; }
-.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(45%, 9.5rem), 1fr)); gap: 1.2rem; }
+.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(45%, 13rem), 1fr)); gap: 1.2rem; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: 0.87rem; overflow-wrap: anywhere; }
 figcaption b { color: var(--ink); font-weight: 600; }
@@ -95,14 +97,22 @@ svg text { fill: var(--muted); font-size: 10.5px; font-variant-numeric: tabular-
 .rule { stroke: var(--line); stroke-width: 1; }
 .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke: var(--c); }
 .mark { fill: var(--c); stroke: var(--c); }
+.points { fill: none; stroke: var(--c); stroke-linecap: round; stroke-width: 3; stroke-opacity: 0.5; }
+.points.final { stroke-width: 4.6; stroke-opacity: 0.9; }
+.box { fill: var(--c); fill-opacity: 0.28; stroke: var(--c); stroke-width: 1.2; }
+.middle { stroke: var(--c); stroke-width: 2.4; }
 .swatch { display: inline-block; width: 1.5rem; height: 0.6rem; vertical-align: baseline; }
 .s0 { --c: var(--s0); } .s1 { --c: var(--s1); } .s2 { --c: var(--s2); } .s3 { --c: var(--s3); }
 .s4 { --c: var(--s4); } .s5 { --c: var(--s5); } .s6 { --c: var(--s6); } .s7 { --c: var(--s7); }
 .dashed { stroke-dasharray: 5 3; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; padding: 0; margin: 0.6rem 0;
   font-size: 0.92rem; }
-.matrix { width: 100%; aspect-ratio: 1; border: 1px solid var(--line); }
+.matrix { width: 100%; max-width: 17rem; }
+.matrix text { font-size: 0.62px; }
+.edge { fill: none; stroke: var(--line); stroke-width: 1px; vector-effect: non-scaling-stroke; }
 .right { fill: var(--accent); } .wrong { fill: var(--mistake); }
+pre { margin: 0.3rem 0 0.6rem; padding: 0.6rem 0.8rem; overflow-x: auto; background: var(--raised); color: var(--ink);
+  font: 0.8rem/1.45 ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: normal; border-radius: 4px; }
 details { margin: 0.8rem 0; } summary { cursor: pointer; font-size: 0.92rem; }
 @media (max-width: 40rem) {
   main, header { padding-inline: 1rem; }

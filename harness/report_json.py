@@ -10,6 +10,7 @@ from harness.report_contrasts import Contrast
 from harness.report_cost import Cost
 from harness.report_curves import Curve, CurveMetric
 from harness.report_details import Details, StudyDetails
+from harness.report_diagnostics import THEORY, Diagnosis
 from harness.report_findings import finding
 from harness.report_fronts import Front
 from harness.report_tables import Section, SettingTable
@@ -28,6 +29,7 @@ def to_json(comparison: Comparison, details: Details) -> dict[str, Any]:
         "curves": [_curve(curve) for curve in comparison.curves],
         "pareto_fronts": [_front(front) for front in comparison.fronts],
         "studies": [_study(study) for study in details.studies],
+        "diagnostics": [_diagnosis(diagnosis) for diagnosis in details.diagnoses],
         "cost": _cost(details.cost),
     }
 
@@ -101,8 +103,21 @@ def _study(study: StudyDetails) -> dict[str, Any]:
         "importance": None if study.importance is None else dict(study.importance),
         "cost": _cost(study.cost),
         "confusion": None if study.confusion is None else asdict(study.confusion),
+        "margins": None if study.margins is None else asdict(study.margins),
         "missing": study.missing,
-        "failures": list(study.failures),
+        "failures": [asdict(failure) for failure in study.failures],
+    }
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {
+        "dataset": diagnosis.dataset,
+        "num_without": diagnosis.num_without,
+        "correlations": {
+            measure: {"theory": THEORY[measure], "by_algorithm": {name: asdict(found) for name, found in row.items()}}
+            for measure, row in diagnosis.correlations.items()
+        },
+        "trials": [asdict(trial) for trial in diagnosis.trials],
     }
 
 

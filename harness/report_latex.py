@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 
+from harness.rank_correlation import RankCorrelation
 from harness.report import NOTHING, selection_lines
 from harness.report_cells import Cell
 from harness.report_comparison import ORACLE_WARNING, Comparison
+from harness.report_details import NO_DETAILS, Details
+from harness.report_diagnostics import Diagnosis
+from harness.report_grids import coefficient, diagnosis_notes
 from harness.report_layout import highest, rounded, second_highest
 from harness.report_tables import Section, SettingTable
 
@@ -21,9 +25,13 @@ SPECIAL = {
 }  # fmt: skip
 
 
-def to_latex(comparison: Comparison) -> str:
-    """A table for each setting and metric that has a value: rows algorithms, columns target domains and their mean."""
+def to_latex(comparison: Comparison, details: Details = NO_DETAILS) -> str:
+    """A table for each setting and metric that has a value: rows algorithms, columns target domains and their mean.
+
+    And one for each data set with diagnostics: rows quantities of the theory, columns algorithms.
+    """
     tables = [_table(comparison, table, part) for table in comparison.tables for part in table.sections if part.cells]
+    tables += [_diagnosis(comparison, diagnosis) for diagnosis in details.diagnoses]
     return PREAMBLE + "\n".join(tables or [NOTHING]) + "\n\\end{document}\n"
 
 
@@ -37,16 +45,40 @@ def _table(comparison: Comparison, table: SettingTable, part: Section) -> str:
     columns.append([part.means.get(name) for name in table.algorithms])
     cells = list(zip(*map(_column, columns), strict=True))
     rows = [" & ".join([escaped(name), *row]) for name, row in zip(table.algorithms, cells, strict=True)]
-    header = " & ".join(["algorithm", *map(escaped, table.targets), "mean"])
+    header = ["algorithm", *map(escaped, table.targets), "mean"]
+    return _tabular(_caption(comparison, table, part), _label(table.dataset, table.setting, part.metric), header, rows)
+
+
+def _diagnosis(comparison: Comparison, diagnosis: Diagnosis) -> str:
+    algorithms = diagnosis.present(comparison.algorithms)
+    rows = [
+        " & ".join([escaped(measure), *(_correlation(row[name]) for name in algorithms)])
+        for measure, row in diagnosis.correlations.items()
+    ]
+    warning = f"{ORACLE_WARNING} " if comparison.oracle else ""
+    caption = escaped(
+        f"{warning}{diagnosis.dataset}: Spearman's rank correlation with the overall accuracy on the unseen domain; in "
+        f"parentheses that of the ranks within each study. {diagnosis_notes(diagnosis)[0]}"
+    )
+    header = ["quantity", *map(escaped, algorithms)]
+    return _tabular(caption, _label(diagnosis.dataset, "diagnostics"), header, rows)
+
+
+def _correlation(found: RankCorrelation) -> str:
+    shown = (f"${coefficient(value)}$" if value is not None else "--" for value in (found.rho, found.within))
+    return "{} ({})".format(*shown)
+
+
+def _tabular(caption: str, label: str, header: Sequence[str], rows: Sequence[str]) -> str:
     return "\n".join([
         "",
         r"\begin{table}[htbp]",
         r"\centering\small\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{_caption(comparison, table, part)}}}",
-        rf"\label{{tab:{_label(table, part)}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{label}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
-        rf"{header} \\",
+        rf"{' & '.join(header)} \\",
         r"\midrule",
         *(rf"{row} \\" for row in rows),
         r"\bottomrule",
@@ -86,7 +118,6 @@ def _caption(comparison: Comparison, table: SettingTable, part: Section) -> str:
     return escaped(" ".join(lines))
 
 
-def _label(table: SettingTable, part: Section) -> str:
+def _label(*names: str) -> str:
     """Of letters, digits and what LaTeX allows besides."""
-    name = f"{table.dataset}-{table.setting}-{part.metric}"
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in name)
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in "-".join(names))

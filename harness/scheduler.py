@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Callback
@@ -10,7 +11,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from harness.conductor import Conductor
-from harness.trial import CHECKPOINT, EVALUATION, FAILURE, RESTARTED
+from harness.records import last_lines
+from harness.trial import CHECKPOINT, EVALUATION, FAILURE, LOG, RESTARTED
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -48,7 +50,7 @@ class SweepScheduler(FIFOScheduler):
         """Take note of a report before Tune's own bookkeeping."""
         name = trial.config["name"]
         if FAILURE in result:
-            self._conductor.on_failure(name, result[FAILURE])
+            self._conductor.on_failure(name, result[FAILURE], result[LOG])
         elif RESTARTED in result:
             self._conductor.on_restart(name)
         elif self._is_to_stop(name, result):
@@ -90,15 +92,22 @@ class SweepCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial can't go on, whatever was tried."""
-        self._conductor.on_end(trial.config["name"], error=_reason(trial))
+        log = _log(trial)
+        reason = f"its process was lost {trial.run_metadata.num_failures} times: {_newest_failure(log)}"
+        self._conductor.on_end(trial.config["name"], error=reason[:500], log=last_lines(log))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Ray Tune pickles its callbacks, for a restore that is never used."""
         return str, ("callback",)
 
 
-def _reason(trial: Trial) -> str:
-    error = trial.get_error()
-    kind = type(error).__name__ if error is not None else "unknown error"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"its process was lost {trial.run_metadata.num_failures} times: {kind}: {lines[0] if lines else ''}"[:500]
+def _log(trial: Trial) -> str:
+    """What Tune has noted of each failure, from this machine; `get_error` looks where that may not be yet."""
+    path: str | None = trial.error_file
+    return Path(path).read_text() if path else ""
+
+
+def _newest_failure(log: str) -> str:
+    """The first line of the last failure, below the line with its number and time."""
+    lines = [line.strip() for line in log.rpartition("Failure # ")[2].splitlines() if line.strip()]
+    return lines[1] if len(lines) > 1 else "unknown error"

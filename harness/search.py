@@ -16,7 +16,8 @@ import optuna
 from optuna.trial import TrialState
 
 from harness.database_files import make_whole
-from harness.designs import design_values
+from harness.designs import design_values, num_startup
+from harness.distinct import DistinctSampler
 from harness.halving import HalvingPruner
 from harness.records import ENDED, TrialRecord
 from harness.selection import best_checkpoint, merit, value_of
@@ -81,18 +82,18 @@ class StudySearch:
                 self._add(record)
             elif record.state in ENDED and not known[record.name].state.is_finished():
                 self._close(known[record.name], record)
-        self.study.sampler = _sampler(self.plan, drawn=len(self._all()))
+        self.study.sampler = _distinct_sampler(self.plan, drawn=len(self._all()))
         self._take_up({record.name for record in records})
         if not records and self.plan.sampler != "grid":
             self._enqueue([defaults(self.plan.space), *self._first_values])
 
     def _enqueue(self, sets: Iterable[dict[str, Any]]) -> None:
-        """Have these values tried next. What was drawn or enqueued before a kill is not enqueued again."""
-        queued = [trial.system_attrs.get("fixed_params") for trial in self._all()]
+        """Have these values tried next, but for those that the study has, perhaps from before a kill."""
+        had = [values for trial in self._all() for values in (trial.params, trial.system_attrs.get("fixed_params"))]
         for values in sets:
-            if values and values not in queued:
+            if values and values not in had:
                 self.study.enqueue_trial(values)
-                queued.append(values)
+                had.append(values)
 
     def _take_up(self, names: set[str]) -> None:
         """Hold on to the open trials: those of records, and those drawn for none."""
@@ -117,7 +118,7 @@ class StudySearch:
     def _new(self, number: int) -> optuna.Trial:
         planned = design_values(self.plan, number)
         if planned is not None and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self.study.enqueue_trial(planned)
+            self._enqueue([planned])
         return self.study.ask()
 
     def report(self, name: str, evaluation: dict[str, Any]) -> bool:
@@ -200,20 +201,27 @@ def best_values(record: TrialRecord, plan: "StudyPlan") -> list[float]:
     return [math.nan if best is None else value_of(best, name) for name in plan.objectives]
 
 
-def _sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
-    """The sampler, seeded so that a study that goes on does not repeat the `drawn` draws it has made.
-
-    A third of a short study's trials, and ten of a long one's, are drawn at random before a model takes over; with
-    Optuna's ten always, a study of ten trials would be a random search.
-    """
+def _distinct_sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
+    """The sampler, seeded so that a study that goes on does not repeat the `drawn` draws it has made."""
     seed = int(np.random.SeedSequence((plan.seed, drawn)).generate_state(1)[0]) if drawn else plan.seed
-    startup = max(2, min(10, plan.num_trials // 3))
+    return DistinctSampler(_sampler(plan, seed), plan.space, plan.fixed, seed)
+
+
+def _sampler(plan: "StudyPlan", seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler."""
+    startup = num_startup(plan)
     with warnings.catch_warnings():  # Optuna calls some of these options experimental, and says so at every start
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # `gamma` goes with Optuna 6
         match plan.sampler:
             case "tpe":
                 return optuna.samplers.TPESampler(
-                    multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=seed
+                    multivariate=True,
+                    group=True,
+                    constant_liar=True,
+                    n_startup_trials=startup,
+                    gamma=_num_good,
+                    seed=seed,
                 )
             case "gp":
                 return optuna.samplers.GPSampler(n_startup_trials=startup, seed=seed, warn_independent_sampling=False)
@@ -226,6 +234,14 @@ def _sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
                 population = max(4, min(50, plan.num_trials // 10))
                 return optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _num_good(num_trials: int) -> int:
+    """How many of the trials TPE takes as good: a quarter, at most 25.
+
+    Optuna's tenth is a single trial of a short study, whose neighbourhood is then all that is searched.
+    """
+    return min(math.ceil(num_trials / 4), 25)
 
 
 def _pruner(config: "SchedulerConfig", evaluate_every: int) -> optuna.pruners.BasePruner:

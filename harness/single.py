@@ -1,4 +1,4 @@
-"""One training in this process, without Ray: from a TrainConfig in YAML to its evaluations, kept in a folder."""
+"""One training, without Ray: from a TrainConfig in YAML to its evaluations, kept in a folder."""
 
 import json
 import shutil
@@ -30,9 +30,11 @@ def load_training(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
 def run_training(config: TrainConfig, folder: Path, *, fresh: bool = False) -> Iterator[dict[str, Any]]:
     """Train, or go on with what `folder` holds, and yield all evaluations, the earlier ones included.
 
+    Where torch.distributed is initialised, all its processes must call this, with a folder that all of them see.
     Raises UserError if the folder belongs to another config or can't be written, and NonFiniteLossError.
     """
-    from ndcl.training import train  # imports torch
+    from ndcl.parallel import Group  # these import torch
+    from ndcl.training import train
 
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -42,9 +44,14 @@ def run_training(config: TrainConfig, folder: Path, *, fresh: bool = False) -> I
     for evaluation in train(config, folder):
         values = evaluation.to_dict()
         done = [earlier for earlier in done if earlier["step"] < values["step"]] + [values]
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(done))
-        partial.replace(path)
+        if Group.current().is_first:
+            _write(path, done)
         yield from done[shown:]
         shown = len(done)
     yield from done[shown:]
+
+
+def _write(path: Path, evaluations: list[dict[str, Any]]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(evaluations))
+    partial.replace(path)

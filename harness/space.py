@@ -4,7 +4,7 @@ A parameter can depend on others: `when: {algorithm.beta: [0.1, 1]}` has it draw
 key, searched or fixed, has one of these values; elsewhere it keeps its fixed value.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -77,6 +77,12 @@ class FloatParameter(StrictModel):
         _check_range(self)
         return self
 
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """What `suggest` asks a trial for."""
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
     def suggest(self, trial: "optuna.trial.BaseTrial", key: str) -> float:
         """A value from the trial."""
         return trial.suggest_float(key, self.low, self.high, log=self.log, step=self.step)
@@ -131,6 +137,12 @@ class IntParameter(StrictModel):
         _check_range(self)
         return self
 
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """What `suggest` asks a trial for."""
+        from optuna.distributions import IntDistribution
+
+        return IntDistribution(self.low, self.high, log=self.log, step=self.step)
+
     def suggest(self, trial: "optuna.trial.BaseTrial", key: str) -> int:
         """A value from the trial."""
         return trial.suggest_int(key, self.low, self.high, log=self.log, step=self.step)
@@ -183,6 +195,12 @@ class ChoiceParameter(StrictModel):
     def _without_unset_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
         return values if self.has_default else {key: v for key, v in values.items() if key != "default"}
+
+    def distribution(self) -> "optuna.distributions.BaseDistribution":
+        """What `suggest` asks a trial for."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.choices)
 
     def suggest(self, trial: "optuna.trial.BaseTrial", key: str) -> Scalar:
         """A value from the trial."""
@@ -289,21 +307,45 @@ def grid(space: Space, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for key, parameter in space.items():
         if parameter.grid() is None:
             raise UserError(f"space.{key}: a grid needs a finite list of values; give it a step, or make it a choice")
-    yield from _grid_below({}, list(in_order(space).items()), fixed)
+    yield from _combinations(space, fixed, lambda parameter: parameter.grid() or ())
 
 
-def _grid_below(
-    values: dict[str, Any], rest: list[tuple[str, Parameter]], fixed: Mapping[str, Any]
+def extremes(space: Space, fixed: Mapping[str, Any], keys: Collection[str]) -> Iterator[dict[str, Any]]:
+    """All combinations of the probes of those of the parameters `keys` that are there: one, of nothing, without any.
+
+    A parameter that depends on others than `keys` is taken as searched, since in some trial it may be.
+    """
+    among = {key: _among(parameter, {*keys, *fixed}) for key, parameter in space.items() if key in keys}
+    yield from _combinations(among, fixed, lambda parameter: parameter.probes())
+
+
+def _among(parameter: Parameter, keys: Collection[str]) -> Parameter:
+    """The parameter without conditions on any but `keys`."""
+    when = {key: accepted for key, accepted in (parameter.when or {}).items() if key in keys}
+    return parameter.model_copy(update={"when": when})
+
+
+def _combinations(
+    space: Space, fixed: Mapping[str, Any], values_of: Callable[[Parameter], Sequence[Any]]
+) -> Iterator[dict[str, Any]]:
+    yield from _combinations_below({}, list(in_order(space).items()), fixed, values_of)
+
+
+def _combinations_below(
+    values: dict[str, Any],
+    rest: list[tuple[str, Parameter]],
+    fixed: Mapping[str, Any],
+    values_of: Callable[[Parameter], Sequence[Any]],
 ) -> Iterator[dict[str, Any]]:
     if not rest:
         yield values
         return
     (key, parameter), *others = rest
     if not is_active(parameter, values, fixed):
-        yield from _grid_below(values, others, fixed)
+        yield from _combinations_below(values, others, fixed, values_of)
         return
-    for value in parameter.grid() or ():
-        yield from _grid_below({**values, key: value}, others, fixed)
+    for value in values_of(parameter):
+        yield from _combinations_below({**values, key: value}, others, fixed, values_of)
 
 
 def at_position(space: Space, position: Mapping[str, float]) -> dict[str, Any]:

@@ -45,11 +45,6 @@ class SweepStatus:
         """Those that run, wait for their population, or were interrupted and will go on."""
         return [record for record in self.records if record.state in ("running", "waiting", "interrupted")]
 
-    @property
-    def failed_trials(self) -> list[TrialRecord]:
-        """Those that failed, whatever the reason."""
-        return [record for record in self.records if record.state == "failed"]
-
     def seconds_left(self) -> Range | None:
         """With as many trials at once as run now; None if none runs, or a kind has not been evaluated yet."""
         speeds = recorded_speeds(self.records)
@@ -68,7 +63,7 @@ def read_status(results: Path, name: str) -> SweepStatus:
         is_running = is_locked(folder)
         plan = _plan(results, yaml.safe_load((folder / SWEEP_FILE).read_text()))
         journal = Journal(folder)
-        records = [record if is_running else _stopped(record) for record in journal.read()]
+        records = [record if is_running else as_stopped(record) for record in journal.read()]
         changed = {path.stem: path.stat().st_mtime for path in journal.folder.glob("*.json")}
     except FileNotFoundError:
         raise UserError(
@@ -101,11 +96,12 @@ def _plan(results: Path, resolved: dict[str, object]) -> Plan:
         gpus_per_trial=config.resources.gpus,
         max_concurrent=config.resources.max_concurrent,
         workers=config.resources.workers,
+        tracking_uri=config.tracking.uri,
         resolved=resolved,
     )
 
 
-def _stopped(record: TrialRecord) -> TrialRecord:
+def as_stopped(record: TrialRecord) -> TrialRecord:
     """What a killed process left as running was interrupted."""
     return replace(record, state="interrupted") if record.state == "running" else record
 

@@ -8,14 +8,12 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.plan_view import durations
-from harness.progress import duration, progress_line, study_table
+from harness.progress import duration, failure_lines, progress_line, study_table
 from harness.records import TrialRecord
 from harness.status import SweepStatus
 from harness.sweep_folder import SWEEP_FILE
 
 SECONDS_BETWEEN_LOOKS = 3.0
-MOST_FAILURES = 10
-"""Shown of each sweep, the latest."""
 
 
 def status_view(status: SweepStatus, now: float | None = None) -> RenderableType:
@@ -50,10 +48,7 @@ def headlines(status: SweepStatus, now: float) -> Iterator[str]:
 
 def conclusions(status: SweepStatus) -> Iterator[str]:
     """What went wrong and why, where the results are, what to do next."""
-    failed = sorted(status.failed_trials, key=lambda record: record.ended or 0.0)
-    if len(failed) > MOST_FAILURES:
-        yield f"{len(failed)} trials failed; the last {MOST_FAILURES}:"
-    yield from (f"failed: {record.name}: {record.reason}" for record in failed[-MOST_FAILURES:])
+    yield from failure_lines(status.records)
     yield from (f"study {study.key.name} was stopped: {study.reason}" for study in status.studies if study.reason)
     yield f"results: {status.plan.folder}"
     yield f"next: {next_command(status)}"

@@ -1,9 +1,12 @@
 """Optuna's own figures of one study: PNG, and an interactive page where plotly is installed (the extra `plots`)."""
 
 import importlib.util
+import os
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from harness.plan import StudyPlan
 
 DOTS_PER_INCH = 130
+NICENESS = 5
 PAGE = "interactive.html"
 
 
@@ -32,10 +36,16 @@ class StudyFigures:
         return f"{self.plan.key.name}.figures"
 
     def draw(self, folder: Path) -> list[Path]:
-        """As `draw_study`."""
-        from harness.search import study_in_memory
+        """As `draw_study`, in a process of its own that lets the trials go first. Raises what that raises."""
+        context = get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context, initializer=os.nice, initargs=(NICENESS,)) as pool:
+            return pool.submit(_draw, self, folder).result()
 
-        return draw_study(study_in_memory(self.plan, self.records), folder)
+
+def _draw(figures: StudyFigures, folder: Path) -> list[Path]:
+    from harness.search import study_in_memory
+
+    return draw_study(study_in_memory(figures.plan, figures.records), folder)
 
 
 def draw_study(study: "optuna.Study", folder: Path) -> list[Path]:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from harness.agenda import Agenda
     from harness.plan import StudyPlan
 
+SETTLED = ("final", "done")
+"""Stages in which the best trial is final."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyState:
@@ -29,6 +32,10 @@ class StudyState:
     best: TrialRecord | None = None
     """The best finished search trial so far; once the search is over, the selected one, and once the final runs are,
     the one that these settle on."""
+    selected: tuple[str, ...] = ()
+    """Names of the final runs that repeat `best`, and its own, once it is selected."""
+    ratio: float | None = None
+    """Of the imbalance, where the setting has one."""
     metrics: dict[str, float] = field(default_factory=dict)
     updated: float = 0.0
     """When its newest trial ended, in seconds since the epoch."""
@@ -41,7 +48,7 @@ class StudyState:
     @property
     def is_selected(self) -> bool:
         """Whether `best` is final."""
-        return self.best is not None and self.stage in ("final", "done")
+        return self.best is not None and self.stage in SETTLED
 
 
 def study_state(agenda: "Agenda", study: "StudyPlan") -> StudyState:
@@ -51,16 +58,23 @@ def study_state(agenda: "Agenda", study: "StudyPlan") -> StudyState:
     repeated = chosen_finals([*search, *final], study.top_k)
     settled = [record for record in finished if repeated and record.recipe == repeated[0].recipe]
     best = next(iter([*settled, *agenda.selected(study), *finished]), None)
+    stage = agenda.stage_of(study)
     return StudyState(
         key=study.key,
-        stage=agenda.stage_of(study),
+        stage=stage,
         reason=agenda.stop_reason(study),
         counts=dict(Counter(record.state for record in (*search, *final))),
         num_planned=study.num_trials + study.num_final,
         best=best,
+        selected=_selected(best, final) if best and stage in SETTLED else (),
+        ratio=study.base["imbalance"]["ratio"],
         metrics=_metrics(best, repeated),
         updated=max((record.ended or 0.0 for record in (*search, *final)), default=0.0),
     )
+
+
+def _selected(best: TrialRecord, final: list[TrialRecord]) -> tuple[str, ...]:
+    return (best.name, *(record.name for record in final if record.recipe == best.recipe))
 
 
 def _metrics(best: TrialRecord | None, repeated: list[TrialRecord]) -> dict[str, float]:

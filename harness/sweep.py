@@ -12,15 +12,16 @@ from typing import Any
 from harness.checkpoints import CheckpointFolders
 from harness.cluster.joining import joined_ray
 from harness.conductor import Conductor
-from harness.local_ray import concurrency, local_ray, stop_signals
+from harness.local_ray import cluster_address, concurrency, keep_credentials_out_of_logs, local_ray, stop_signals
 from harness.plan import Plan
 from harness.progress import Progress
 from harness.records import ENDED, TrialRecord
 from harness.selection import select
 from harness.storage import Storage
-from harness.study_figures import StudyFigures
 from harness.study_state import StudyState, study_state
 from harness.sweep_folder import locked, prepare, storage_problem, sweep_id, writable
+from harness.sweep_state import SweepState
+from harness.sync import push_all, push_study
 from harness.tracking import Tracker
 from harness.workers import trials_at_once
 from ndcl.errors import UserError
@@ -47,7 +48,7 @@ class SweepResult:
     records: list[TrialRecord]
     studies: list[StudyState]
     tracking_problem: str | None
-    """Why MLflow may be incomplete, or None."""
+    """What MLflow lacks, and why, in one line, or None."""
 
 
 def run_sweep(
@@ -68,7 +69,8 @@ def run_sweep(
     """
     with writable(plan.folder), locked(plan):
         prepare(plan, fresh, storage)
-        tracker = Tracker(plan.results, plan.name, sweep_id(plan.folder, storage))
+        identity = sweep_id(plan.folder, storage)
+        tracker = Tracker(plan.results, plan.name, identity, uri=plan.tracking_uri, warn=progress.say)
         tracker.start()  # opens the store while Ray starts
         try:
             sweep = _Sweep(plan, tracker, progress, address, storage)
@@ -154,8 +156,10 @@ class _Sweep:
 
     def _fit(self) -> None:
         with self._ray() as nodes, stop_signals(self._stop):
+            self.conductor.environment["cluster"] = cluster_address() if self.address else "local"
             self.conductor.max_concurrent = self._max_concurrent(nodes)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.conductor.max_concurrent)
+            keep_credentials_out_of_logs()
             self._tuner().fit()
 
     def _ray(self) -> AbstractContextManager[list[Mapping[str, float]]]:
@@ -223,21 +227,12 @@ class _Sweep:
         if record.state in ENDED:
             states = self.states()
             self.progress.ended(record, states)
-            for state in states:
-                if state.key == record.study:
-                    self.tracker.push(state)
-                    self._draw(state)
-
-    def _draw(self, state: StudyState) -> None:
-        """Have the figures of a study that is done drawn and logged, in the tracker's own thread."""
-        if state.stage == "done":
-            plan = next(study for study in self.plan.studies if study.key == state.key)
-            self.tracker.push(StudyFigures(plan=plan, records=self.conductor.agenda.search_records(plan)))
+            state = next((state for state in states if state.key == record.study), None)
+            if state is not None:
+                push_study(self.tracker, self.plan, self.conductor.agenda, state)
+                if state.stage in ("done", "stopped"):
+                    self.tracker.push(SweepState(folder=self.plan.folder, studies=tuple(states)))
 
     def _track_all(self, is_running: bool) -> None:
         self.tracker.is_running = is_running
-        items: list[TrialRecord | StudyState] = [*self.records(), *self.states()]
-        for item in items:
-            self.tracker.push(item)
-        for state in self.states():
-            self._draw(state)
+        push_all(self.tracker, self.plan, self.conductor.agenda)

@@ -97,6 +97,14 @@ def sweep_id(folder: Path, storage: Storage | None = None) -> str:
     return path.read_text()
 
 
+def configured_uri(folder: Path) -> str | None:
+    """The `tracking.uri` of the sweep in `folder`, or None."""
+    path = folder / SWEEP_FILE
+    values = yaml.safe_load(path.read_text()) if path.exists() else {}
+    uri: str | None = (values.get("tracking") or {}).get("uri")
+    return uri
+
+
 @contextlib.contextmanager
 def writable(folder: Path) -> Iterator[None]:
     """Turn what goes wrong with the results folder, now or later, into a UserError."""

@@ -11,6 +11,7 @@ import json
 import math
 import random
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ import torch
 from ray import tune
 
 from harness.checkpoints import EVALUATION_FILE, TRAINING, fetched, is_whole
+from harness.environment import Usage, environment
+from harness.records import ENVIRONMENT, last_lines
 from harness.scratch import scratch_folder
 from ndcl.config import TrainConfig
 from ndcl.cross_validation import CrossValidation
@@ -28,8 +31,8 @@ from ndcl.data.problem import Problem, build_problem
 from ndcl.evaluation import Evaluation, with_confusion
 from ndcl.training import Training, build_training
 
-EVALUATION, FAILURE = "evaluation", "failure"
-"""Keys of a report: an evaluation in JSON, or the one line that says why the training can't go on."""
+EVALUATION, FAILURE, LOG = "evaluation", "failure", "log"
+"""Keys of a report: an evaluation in JSON, or why the training can't go on in one line, and its traceback."""
 CHECKPOINT, RESTARTED = "checkpoint", "restarted"
 """Keys of the reports of several workers: where a checkpoint was stored, and that a worker died and all start again."""
 PROBLEMS_KEPT = 4
@@ -48,7 +51,7 @@ def run_trial(config: dict[str, Any]) -> None:
         for training, evaluation in evaluated(config, tune.get_checkpoint()):
             report(training, evaluation)
     except Exception as error:
-        tune.report({FAILURE: one_line(error)})
+        tune.report(failure(error))
 
 
 def evaluated(config: dict[str, Any], own: "tune.Checkpoint | None") -> Iterator[tuple[AnyTraining | None, str]]:
@@ -59,24 +62,27 @@ def evaluated(config: dict[str, Any], own: "tune.Checkpoint | None") -> Iterator
     """
     legs = [(int(leg["from_step"]), TrainConfig.from_dict(leg["train"])) for leg in config["legs"]]
     reset_process(legs[0][1].seed, config["num_threads"])
+    problem = problem_of(_problem_key(legs[0][1]))
+    usage, where = Usage(), {ENVIRONMENT: environment(problem)}
     with _newest_checkpoint(own, config["resume_from"]) as folder:
         if folder is not None:
             yield None, (folder / EVALUATION_FILE).read_text()
-        for training, evaluation in _trained(legs, folder, config["take_over"]):
-            values = with_confusion(evaluation) if config["confusion"] else evaluation.to_dict()
-            yield training, to_json(values)
+        for training, evaluation in _trained(legs, problem, folder, config["take_over"]):
+            values = with_confusion(evaluation, problem.store.classes) if config["confusion"] else evaluation.to_dict()
+            yield training, to_json(values | {"system": usage.since_last()} | where)
 
 
 Leg = tuple[int, TrainConfig]
 """A step, and the config that holds from there on."""
 
 
-def _trained(legs: Sequence[Leg], folder: Path | None, take_over: bool) -> Iterator[tuple[AnyTraining, Evaluation]]:
+def _trained(
+    legs: Sequence[Leg], problem: Problem, folder: Path | None, take_over: bool
+) -> Iterator[tuple[AnyTraining, Evaluation]]:
     """Train leg by leg, each from where the one before ended; the first from the checkpoint `folder`, if there is one.
 
     Yields the training at each of its evaluations.
     """
-    problem = problem_of(_problem_key(legs[0][1]))
     start = None if folder is None else folder / TRAINING
     done = 0 if folder is None else int(json.loads((folder / EVALUATION_FILE).read_text())["step"])
     with tempfile.TemporaryDirectory(prefix="leg-", dir=scratch_folder()) as between:
@@ -173,6 +179,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def failure(error: BaseException) -> dict[str, str]:
+    """The report that a training can't go on: why, and where in the code."""
+    return {FAILURE: one_line(error), LOG: last_lines("".join(traceback.format_exception(error)))}
 
 
 def one_line(error: BaseException) -> str:

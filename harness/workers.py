@@ -35,7 +35,7 @@ def trials_at_once(workers: Workers, nodes: Sequence[Mapping[str, float]], limit
     Where not even one with the most workers fits, but one with the least does, it is one.
     Raises UserError if none fits.
     """
-    rooms = [_room(workers, node) for node in nodes]
+    rooms = [room_on(node, workers) for node in nodes]
     fitting = _fitting(rooms, workers.most, workers.placement) or min(
         1, _fitting(rooms, workers.least, workers.placement)
     )
@@ -48,8 +48,8 @@ def trials_at_once(workers: Workers, nodes: Sequence[Mapping[str, float]], limit
     return min(fitting, limit) if limit else fitting
 
 
-def _room(workers: Workers, node: Mapping[str, float]) -> int:
-    """How many workers fit on a node."""
+def room_on(node: Mapping[str, float], workers: Workers) -> int:
+    """How many such workers fit on a node with these resources."""
     return min(int(node.get(kind, 0.0) / number + 1e-9) for kind, number in workers.needed.items() if number > 0)
 
 

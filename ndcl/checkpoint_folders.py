@@ -4,10 +4,11 @@ An object store knows no renaming of folders. There a checkpoint is whole once i
 and removed first; its digests are checked when it is read.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from ndcl import checkpoints
 from ndcl.checkpoints import MANIFEST, Content, Parts, folder_name
 from ndcl.data.remote import filesystem_of, is_uri, join, shown
 from ndcl.errors import UserError
+
+_CHUNK_BYTES = 2**23
 
 
 class CheckpointFolder(Protocol):
@@ -68,7 +71,7 @@ class RemoteFolder:
 
     def newest(self) -> int | None:
         """The step of the newest one that has its manifest. Raises UserError if the store can't be read."""
-        return max(self._steps(), default=None)
+        return max((step for step, is_whole in self._steps().items() if is_whole), default=None)
 
     def add(self, step: int, content: Content | Parts) -> None:
         """Write a checkpoint on this machine and send it; only then remove those before it. Raises UserError."""
@@ -76,13 +79,16 @@ class RemoteFolder:
             folder = Path(name) / folder_name(step)
             content.write(folder)
             self._send(folder)
-        for older in self._steps():
+        for older, is_whole in self._steps().items():
             if older < step:
-                self._remove(f"{self._path}/{folder_name(older)}")
+                self._remove(f"{self._path}/{folder_name(older)}", is_whole)
 
     @contextmanager
     def fetched(self, step: int) -> Iterator[Path]:
-        """A copy of the checkpoint of `step`. Raises UserError if it can't be read."""
+        """A copy of the checkpoint of `step`. Raises UserError if it can't be read.
+
+        A UserError that names the copy, as of a checkpoint that is damaged, is made to name the original.
+        """
         from pyarrow import fs
 
         with tempfile.TemporaryDirectory(prefix="ndcl-checkpoint-") as name:
@@ -90,31 +96,39 @@ class RemoteFolder:
             copy.mkdir()
             with self._clear_errors("read", folder_name(step)):
                 fs.copy_files(f"{self._path}/{copy.name}", str(copy), self._filesystem, fs.LocalFileSystem())
-            yield copy
+            try:
+                yield copy
+            except UserError as error:
+                raise UserError(str(error).replace(str(copy), self._shown(copy.name))) from None
 
-    def _steps(self) -> list[int]:
-        """Of all that have their manifest."""
+    def _steps(self) -> dict[int, bool]:
+        """Of all checkpoints, and of what a kill has left of any: whether the manifest is there."""
         from pyarrow import fs
 
         with self._clear_errors("read"):
             selector = fs.FileSelector(self._path, recursive=True, allow_not_found=True)
-            paths = [Path(info.path) for info in self._filesystem.get_file_info(selector)]
-        folders = [path.parent for path in paths if path.name == MANIFEST]
-        return [checkpoints.step_of(folder) for folder in folders if folder.name.startswith("step-")]
+            infos = self._filesystem.get_file_info(selector)
+        paths = {PurePosixPath(info.path).relative_to(self._path) for info in infos}
+        folders = {Path(path.parts[0]) for path in paths if path.parts[0].startswith("step-")}
+        return {checkpoints.step_of(folder): PurePosixPath(folder, MANIFEST) in paths for folder in folders}
 
     def _send(self, folder: Path) -> None:
-        from pyarrow import fs
+        files, manifest = [path for path in folder.rglob("*") if path.is_file()], folder / MANIFEST
+        files.sort(key=lambda path: path == manifest)
+        for file in files:
+            self._send_file(file, f"{self._path}/{file.relative_to(folder.parent)}", folder.name)
 
-        manifest = folder / MANIFEST
-        with self._clear_errors("written", folder.name):
-            for file in [*(path for path in folder.rglob("*") if path.is_file() and path != manifest), manifest]:
-                target = f"{self._path}/{file.relative_to(folder.parent)}"
-                self._filesystem.create_dir(target.rpartition("/")[0])
-                fs.copy_files(str(file), target, fs.LocalFileSystem(), self._filesystem)
+    def _send_file(self, file: Path, target: str, name: str) -> None:
+        # not by fs.copy_files, which does not tell that the end of an upload has failed (pyarrow 25)
+        with self._clear_errors("written", name), file.open("rb") as source:
+            self._filesystem.create_dir(target.rpartition("/")[0])
+            with self._filesystem.open_output_stream(target) as stream:
+                shutil.copyfileobj(source, stream, _CHUNK_BYTES)
 
-    def _remove(self, folder: str) -> None:
+    def _remove(self, folder: str, is_whole: bool) -> None:
         with self._clear_errors("written"):
-            self._filesystem.delete_file(f"{folder}/{MANIFEST}")
+            if is_whole:
+                self._filesystem.delete_file(f"{folder}/{MANIFEST}")
             self._filesystem.delete_dir(folder)
 
     @contextmanager
@@ -125,6 +139,9 @@ class RemoteFolder:
         except (OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"checkpoint '{shown(join(self._uri, name))}' cannot be {done} ({reason}); check the address, the "
+                f"checkpoint '{self._shown(name)}' cannot be {done} ({reason}); check the address, the "
                 "network and your credentials"
             ) from None
+
+    def _shown(self, name: str) -> str:
+        return shown(join(self._uri, name))

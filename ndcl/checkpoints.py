@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ndcl.errors import UserError
+from ndcl.parallel import Group
 
 STATE, MANIFEST = "state.pt", "checkpoint.json"
 _MAY_DIFFER = {
@@ -55,6 +56,16 @@ class Parts:
             content.write(partial / name)
         (partial / MANIFEST).write_text(json.dumps({"format": 1, "parts": list(self.parts)}))
         partial.rename(folder)
+
+
+def write_together(content: Content | Parts, folder: Path, group: Group) -> None:
+    """Write what all workers of `group` hold at `folder`, which must not exist yet, whole or not at all.
+
+    The first of several workers writes; when this returns, it is written.
+    """
+    if group.is_first:
+        content.write(folder)
+    group.barrier()
 
 
 def write(folder: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:

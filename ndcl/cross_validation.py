@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ndcl.checkpoints import Parts
+from ndcl.checkpoints import Parts, write_together
 from ndcl.evaluation import Accuracies, Evaluation, accuracies, mean_accuracies
 
 if TYPE_CHECKING:
@@ -42,14 +42,8 @@ class CrossValidation:
                 evaluations.close()
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoints of all trainings as one, whole or not at all. `folder` must not exist yet.
-
-        The first of several workers writes; when this returns, it is written.
-        """
-        content = self.content()
-        if self.group.is_first:
-            content.write(folder)
-        self.group.barrier()
+        """Write the checkpoints of all trainings as one, as of a single training."""
+        write_together(self.content(), folder, self.group)
 
     def content(self, *, copy: bool = False) -> Parts:
         """What a checkpoint holds now, as of a single training."""

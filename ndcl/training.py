@@ -104,14 +104,8 @@ class Training:
             self.loader.close()
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint folder, whole or not at all. `folder` must not exist yet.
-
-        The first of several workers writes; when this returns, it is written.
-        """
-        content = self.content()
-        if self.group.is_first:
-            content.write(folder)
-        self.group.barrier()
+        """Write a checkpoint folder, as `checkpoints.write_together` does. All workers must call it."""
+        checkpoints.write_together(self.content(), folder, self.group)
 
     def content(self, *, copy: bool = False) -> Content:
         """What a checkpoint holds now; with `copy` it does not change when the training goes on.

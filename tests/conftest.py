@@ -1,4 +1,4 @@
-"""What all tests share: no telemetry, one thread a process, and one local Ray for the tests that need it."""
+"""What all tests share: no telemetry, none of the user's stores, one thread a process, and one local Ray."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", MLFLOW_DISABLE_TELEMETRY="true", OMP_NUM_THREADS="1")
 
 

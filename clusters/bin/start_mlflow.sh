@@ -10,6 +10,7 @@ if health; then exit 0; fi
 
 results=$HOME/results
 mkdir -p "$results" "$HOME/mlflow"
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # its jobs judge language models, by processes of their own
 setsid nohup python -m mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
   --backend-store-uri "${MLFLOW_STORE:-sqlite:///$results/mlflow.db}" \
   --artifacts-destination "${MLFLOW_ARTIFACTS:-$results/mlartifacts}" --serve-artifacts \

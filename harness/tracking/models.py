@@ -20,8 +20,10 @@ import numpy as np
 import ndcl
 from harness.exports import checkpoint_of, export_model
 from harness.records import TrialRecord
-from harness.sweep_folder import sweep_id
-from harness.tracking import NAME, SWEEP_ID, open_client, store_uri
+from harness.sweep_folder import configured_uri, sweep_id
+from harness.tracking.client import open_client
+from harness.tracking.runs import NAME, SWEEP_ID
+from harness.tracking_uri import tracking_uri
 from ndcl.errors import UserError
 from ndcl.serving import Description
 from ndcl.serving.description import Inputs
@@ -42,31 +44,71 @@ REQUIREMENTS = ("torch", "torchvision", "numpy", "pandas", "pillow", "pyarrow", 
 def log_model(
     results: Path, folder: Path, record: TrialRecord, registered: str | None = None, alias: str | None = None
 ) -> str:
-    """Log the model of a training of the sweep at `folder` on its study's run; returns its URI.
+    """Log the model of a training of the sweep at `folder` on its study's run, unless it is there; returns its URI.
 
-    With `registered` it becomes the newest version of that registered model, and `alias` then points to it.
-    Raises UserError if the sweep's run or checkpoint is missing.
+    With `registered` it becomes the newest version of that registered model, unless it is one, and `alias` then points
+    to it. Raises UserError if the sweep's run or checkpoint is missing.
     """
-    client = open_client(results)
+    configured = configured_uri(folder)
+    client = open_client(results, configured)
     run = _study_run(client, folder, record)
-    with tempfile.TemporaryDirectory(prefix="ndcl-model-") as name, _quiet():
+    with _quiet(), _default_store(tracking_uri(results, configured)):
+        model_id = _logged_model(client, run, record) or _log(client, run, folder, record)
+        if registered is None:
+            return f"models:/{model_id}"
+        number = _version_of(client, registered, model_id)
+        if alias:
+            client.set_registered_model_alias(registered, alias, number)
+    return f"models:/{registered}/{number}"
+
+
+def _logged_model(client: "MlflowClient", run: "Run", record: TrialRecord) -> str | None:
+    """Id of the training's model on the run; what a killed process left of one is removed."""
+    found = client.search_logged_models([run.info.experiment_id], f"tags.trial = '{record.name}'")
+    own = [model for model in found if model.source_run_id == run.info.run_id]
+    for model in own:
+        if model.status != "READY":
+            client.delete_logged_model(model.model_id)
+    return next((str(model.model_id) for model in own if model.status == "READY"), None)
+
+
+def _log(client: "MlflowClient", run: "Run", folder: Path, record: TrialRecord) -> str:
+    from mlflow.models import Model
+
+    with tempfile.TemporaryDirectory(prefix="ndcl-model-") as name:
         exported = Path(name) / MODEL_NAME
         description = export_model(folder, record, exported, "safetensors")
         flavour = _Flavour(exported, checkpoint_of(folder, record), description)
-        import mlflow
-        from mlflow.models import Model
-
-        mlflow.set_tracking_uri(store_uri(results))
         # Made here, because MLflow would put it into its default experiment, and its files into ./mlruns.
         logged = client.create_logged_model(
             run.info.experiment_id, MODEL_NAME, source_run_id=run.info.run_id, tags={"trial": record.name}
         )
-        info = Model.log(
-            None, flavour, run_id=run.info.run_id, model_id=logged.model_id, registered_model_name=registered
-        )
-        if registered and alias:
-            client.set_registered_model_alias(registered, alias, str(info.registered_model_version))
-    return f"models:/{registered}/{info.registered_model_version}" if registered else str(info.model_uri)
+        Model.log(None, flavour, run_id=run.info.run_id, model_id=logged.model_id)
+    return str(logged.model_id)
+
+
+def _version_of(client: "MlflowClient", registered: str, model_id: str) -> str:
+    """The version of the registered model that the logged model is, made if there is none."""
+    import mlflow
+
+    source = f"models:/{model_id}"
+    for known in client.search_model_versions(f"name = '{registered}'"):
+        if known.source == source:
+            return str(known.version)
+    return str(mlflow.register_model(source, registered).version)
+
+
+@contextlib.contextmanager
+def _default_store(uri: str) -> Iterator[None]:
+    """Make it the store of those of MLflow's functions that take none, and so, for as long, MLFLOW_TRACKING_URI."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def _study_run(client: "MlflowClient", folder: Path, record: TrialRecord) -> "Run":
@@ -75,7 +117,7 @@ def _study_run(client: "MlflowClient", folder: Path, record: TrialRecord) -> "Ru
     wanted = f"tags.`{NAME}` = '{record.study.name}' and tags.`{SWEEP_ID}` = '{sweep_id(folder)}'"
     runs = client.search_runs([experiment.experiment_id], wanted) if experiment else []
     if not runs:
-        raise UserError(f"study {record.study.name} has no run in MLflow; ndcl sweep, given once more, completes it")
+        raise UserError(f"study {record.study.name} has no run in MLflow; complete it with: ndcl sync {folder.name}")
     run: Run = runs[0]
     return run
 

@@ -16,13 +16,20 @@ from harness.records import Journal, TrialRecord
 from harness.selection import select
 from harness.space import at_position, is_active
 from harness.sweep_folder import SWEEP_FILE
+from ndcl.diagnostics import SUMMARY
 
 TARGETS = ("scan", "texture", "print", "sign")
 RATIOS = (10, 65, 200)
+CLASSES = tuple("0123456789")
 NUM_CLASSES, NUM_TRIALS, NUM_SEEDS, NUM_STEPS = 10, 12, 3, 150
 GAIN = {"erm": 0.0, "ndcl": 0.055, "balanced_softmax": 0.03, "focal": 0.004}
 HARDNESS = {"scan": 0.0, "texture": 0.09, "print": -0.04, "sign": 0.05}
 MARGIN = {"type": "float", "low": 0.3, "high": 1.0, "log": True, "default": 0.3}
+REASON = "NonFiniteLossError: the loss became NaN"
+LOG = f"""Traceback (most recent call last):
+  File "ndcl/training.py", line 189, in _require_finite
+    raise NonFiniteLossError(...)
+ndcl.errors.{REASON}"""
 SWEEP: dict[str, Any] = {
     "name": "digits_imbalance",
     "data": {"name": "digits", "targets": list(TARGETS)},
@@ -75,7 +82,7 @@ def _study(plan: StudyPlan, position: int) -> list[TrialRecord]:
     rng = np.random.default_rng(position)
     search = [_trial(plan, number, rng) for number in range(NUM_TRIALS)]
     if position == 0:
-        search[3] = replace(search[3], state="failed", reason="NonFiniteLossError: the loss became NaN", evaluations=())
+        search[3] = replace(search[3], state="failed", reason=REASON, log=LOG, evaluations=())
     finals = [_final(plan, select(search)[0], seed, rng) for seed in range(1, NUM_SEEDS + 1)]
     if (plan.key.algorithm, plan.key.target, plan.key.setting) == ("focal", "sign", "long_tail-200"):
         return [*search[:7], replace(search[7], state="running", ended=None)]
@@ -124,7 +131,7 @@ def _evaluation(step: int, base: float, slow: float, rng: np.random.Generator) -
     source, target = (float(np.clip(base + rng.normal(0, scale), 0, 1)) for scale in (0.01, 0.018))
     confusion = _confusion(target, rng)
     per_class = [row[k] / sum(row) for k, row in enumerate(confusion)]
-    shots = {"many": per_class[:3], "median": per_class[3:6], "few": per_class[6:]}
+    shots = _grouped(per_class)
     overall = float(np.mean(per_class))
     part = {"overall": overall, "balanced": overall, "worst_class": min(per_class), "zero": None, "num_images": 870}
     part |= {name: float(np.mean(group)) for name, group in shots.items()}
@@ -133,7 +140,37 @@ def _evaluation(step: int, base: float, slow: float, rng: np.random.Generator) -
         "validation_accuracy": source + 0.08, "worst_domain_accuracy": source, "few_shot_accuracy": source - 0.1,
         "leave_one_domain_out_accuracy": None, "oracle_accuracy": overall, "held_out": None, "oracle": None,
         "validation": {}, "target": part | {"per_class": per_class}, "target_confusion": confusion,
+        "classes": list(CLASSES), "diagnostics": _diagnostics(source, per_class),
     }  # fmt: skip
+
+
+def _diagnostics(source: float, per_class: list[float]) -> dict[str, Any]:
+    """Margins that follow the accuracies, and discrepancies that run against them."""
+    rng = np.random.default_rng(int(1e6 * source))
+    overall = float(np.mean(per_class))
+    better = [accuracy + source + 0.08 - overall for accuracy in per_class]  # on the source domains
+    return {
+        side: {
+            "margins": {
+                **{name: _summary(group) for name, group in {"all": own, **_grouped(own)}.items()},
+                "zero": None,
+                "per_class": {name: [_summary([one])[name] for one in own] for name in SUMMARY},
+            },
+            "posterior_discrepancy": float(0.7 - scale * overall + rng.normal(0, 0.03)),
+        }
+        for side, own, scale in (("source", better, 0.4), ("target", per_class, 0.6))
+    }
+
+
+def _grouped(per_class: list[float]) -> dict[str, list[float]]:
+    return {"many": per_class[:3], "median": per_class[3:6], "few": per_class[6:]}
+
+
+def _summary(accuracies: list[float]) -> dict[str, float]:
+    """Of margins that are positive in about the share of the accuracy."""
+    mean, spread = 6 * (float(np.mean(accuracies)) - 0.5), 2.5
+    steps = (0.0, -1.64, -0.67, 0.0, 0.67, 1.64)
+    return {name: mean + spread * step for name, step in zip(SUMMARY, steps, strict=True)}
 
 
 def _confusion(accuracy: float, rng: np.random.Generator) -> list[list[int]]:

@@ -34,7 +34,8 @@ def with_training(folder: Path, made: TrialRecord) -> TrialRecord:
     checkpoint.mkdir(parents=True)
     training.save(checkpoint / TRAINING)
     (checkpoint / EVALUATION_FILE).write_text(to_json(evaluations[-1]))
-    return replace(made, evaluations=tuple(evaluations), checkpoint=str(checkpoint))
+    environment = {"git_revision": "of the training"}
+    return replace(made, evaluations=tuple(evaluations), checkpoint=str(checkpoint), environment=environment)
 
 
 def trained_again(made: TrialRecord) -> Training:

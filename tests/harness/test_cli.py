@@ -24,7 +24,7 @@ from ndcl.errors import UserError
 from tests.harness.made_records import base, record
 from tests.integration import sweeps
 
-VERBS = ("plan", "sweep", "status", "train", "report", "ui")
+VERBS = ("plan", "sweep", "status", "train", "report", "ui", "sync")
 
 
 def run(*arguments: object) -> Any:

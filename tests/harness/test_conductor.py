@@ -12,6 +12,7 @@ from harness.conductor import Conductor
 from harness.config import SchedulerConfig
 from harness.plan import StudyPlan
 from harness.records import Journal, TrialRecord
+from harness.revision import git_revision
 from harness.selection import select
 from ndcl import checkpoints
 from tests.harness.made_records import RATE, base, evaluation, plan, study
@@ -82,6 +83,17 @@ def test_a_trial_from_start_to_end(stage: Stage) -> None:
     assert stage.changes[-1] == record
 
 
+def test_a_record_has_its_environment_once(stage: Stage) -> None:
+    stage.conductor.environment["cluster"] = "10.0.0.1:6379"
+    name = stage.start()
+    known = {"git_revision": git_revision(), "cluster": "10.0.0.1:6379"}
+    assert stage.record(name).environment == known
+    for step in (2, 4):
+        stage.conductor.on_evaluation(name, evaluation(step) | {"environment": {"host": "node"}})
+    assert stage.record(name).environment == known | {"host": "node"}
+    assert stage.record(name).evaluations == (evaluation(2), evaluation(4))
+
+
 def test_no_more_than_max_concurrent_trials_are_started(stage: Stage) -> None:
     first = stage.start()
     stage.start()
@@ -112,8 +124,18 @@ def test_a_lost_process_is_the_reason_when_nothing_else_is(stage: Stage) -> None
     name = stage.start()
     stage.conductor.on_restart(name)
     assert stage.record(name).attempts == 2
-    stage.conductor.on_end(name, error="its process was lost 3 times")
-    assert stage.record(name).reason == "its process was lost 3 times"
+    stage.conductor.on_end(name, error="its process was lost 3 times", log="killed")
+    assert (stage.record(name).reason, stage.record(name).log) == ("its process was lost 3 times", "killed")
+
+
+def test_what_the_training_says_of_its_failure_comes_before_what_is_known_of_its_process(stage: Stage) -> None:
+    name, other = stage.start(), stage.start()
+    stage.conductor.on_failure(name, "it exploded", "line 1\nline 2")
+    stage.conductor.on_end(name, error="its process was lost", log="killed")
+    assert (stage.record(name).reason, stage.record(name).log) == ("it exploded", "line 1\nline 2")
+    stage.play(other, 2, 4)
+    stage.conductor.on_end(other)
+    assert (stage.record(other).state, stage.record(other).log) == ("finished", "")
 
 
 def test_a_trial_without_any_accuracy_failed(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.designs import design_values
+from harness.designs import design_values, num_startup
 from harness.space import ChoiceParameter, FloatParameter, IntParameter, grid
 from ndcl.errors import UserError
 from tests.harness.made_records import RATE, study
@@ -77,8 +77,17 @@ def test_quasi_random_points_depend_on_number_and_seed_alone() -> None:
     assert [design_values(other, number) for number in range(4)] != forwards
 
 
-def test_other_samplers_are_no_designs() -> None:
-    assert design_values(study(sampler="tpe"), 0) is None
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
+def test_samplers_that_learn_start_from_quasi_random_points(sampler: str) -> None:
+    plan, even = study(sampler=sampler, num_trials=12), study(sampler="qmc", num_trials=12)
+    assert [design_values(plan, number) for number in range(4)] == [design_values(even, number) for number in range(4)]
+    assert design_values(plan, 4) is None
+    assert [num_startup(study(num_trials=trials)) for trials in (1, 9, 30, 900)] == [2, 3, 10, 10]
+
+
+@pytest.mark.parametrize("sampler", ["random", "nsga2"])
+def test_other_samplers_are_no_designs(sampler: str) -> None:
+    assert design_values(study(sampler=sampler), 0) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import yaml
 
 from harness.config import SweepConfig, load_sweep
 from harness.dotted import flat, laid_over
-from harness.plan import Plan, difference, extends, make_plan
+from harness.plan import Check, Plan, buildable, difference, extends, make_plan
 from harness.space import defaults
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError, unknown_name
@@ -37,9 +37,9 @@ def domains(name: str, folder: str | None) -> tuple[str, ...]:
     return DOMAINS[name]
 
 
-def plan_of(results: Path = Path("results"), **changes: object) -> Plan:
+def plan_of(results: Path = Path("results"), check: Check = lambda config: None, **changes: object) -> Plan:
     config = SweepConfig.model_validate({**SWEEP, **changes})
-    return make_plan(config, results, domains=domains, check=lambda config: None)
+    return make_plan(config, results, domains=domains, check=check)
 
 
 def study_of(plan: Plan, algorithm: str, target: str):
@@ -234,6 +234,45 @@ def test_what_only_the_data_and_models_know_is_checked_too(override, message):
         make_plan(load_sweep(SEARCH_SPACES / "digits.yaml", [override]), Path("results"))
     assert "digits.yaml: study erm.digits." in str(caught.value)
     assert message in str(caught.value)
+
+
+BACKBONES = {"type": "choice", "choices": ["small_cnn", "resnet18"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"overrides": [{"target": "sign", "train": {"model.freeze_stages": 4}}]},
+            "study erm.digits.long_tail-65.sign: model.freeze_stages: 'small_cnn' has 3 stages before its head",
+        ),
+        (
+            {"space": {"model.backbone": BACKBONES, "model.freeze_stages": {"type": "int", "low": 0, "high": 5}}},
+            "scan: space: model.freeze_stages: 'small_cnn' has 3 stages before its head, so that 5 cannot be frozen",
+        ),
+        (
+            {"space": {"model.backbone": {"type": "choice", "choices": ["resnet18", "resnet81"]}}},
+            "scan: space: model.backbone: unknown backbone 'resnet81'; did you mean 'resnet18'?",
+        ),
+    ],
+)
+def test_values_that_together_give_no_network_are_refused(changes, message):
+    assert message in refusal(check=buildable, **changes)
+
+
+def test_a_condition_keeps_values_apart_that_give_no_network_together():
+    stages = {"type": "int", "low": 0, "high": 5, "when": {"model.backbone": "resnet18"}}
+    plan_of(check=buildable, space={"model.backbone": BACKBONES, "model.freeze_stages": stages})
+
+
+def test_each_model_that_is_searched_is_checked_once():
+    checked = []
+    depth = {"type": "int", "low": 2, "high": 4, "when": {"batch_size": 8, "model.backbone": "mlp"}}
+    backbones = {"type": "choice", "choices": ["linear", "mlp"]}
+    space = {"model.backbone": backbones, "model.mlp_depth": depth, "batch_size": {"type": "int", "low": 4, "high": 8}}
+    data = {"name": "digits", "targets": ["sign"]}
+    plan_of(check=lambda c: checked.append((c.model.backbone, c.model.mlp_depth)), data=data, space=space)
+    assert checked == [("linear", 3), ("mlp", 2), ("mlp", 4)]
 
 
 # A changed sweep under the same name

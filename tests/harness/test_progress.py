@@ -1,16 +1,20 @@
 """What is shown of a sweep, from states made by hand."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from harness.agenda import Agenda
 from harness.progress import (
+    LOG_LINES_SHOWN,
+    MOST_FAILURES,
     Estimate,
     Progress,
     duration,
     evaluation_line,
+    failure_lines,
     progress_line,
     progress_of,
     result_line,
@@ -81,6 +85,25 @@ def test_without_a_terminal_there_is_a_line_per_ended_trial() -> None:
         assert not progress.is_due()
         progress.ended(record(0), [state(1)])
     assert out.getvalue() == f"[1/5 trials]  {trial_line(record(0))}\n"
+
+
+def test_a_failure_is_told_with_the_end_of_its_log_anywhere() -> None:
+    failed = record(0, "failed", steps=(), reason="it broke", log="\n".join(f"line {n}" for n in range(20)))
+    shown = "".join(f"    line {n}\n" for n in range(20 - LOG_LINES_SHOWN, 20))
+    for is_terminal in (False, True):
+        out = io.StringIO()
+        with Progress(Console(file=out, force_terminal=is_terminal, width=140)) as progress:
+            progress.ended(failed, [state(1)])
+        told = re.sub(r"\x1b\[[?0-9]*[a-zA-Z]|\r", "", out.getvalue())
+        assert f"{trial_line(failed)}\n{shown}" in told
+
+
+def test_of_many_failures_the_latest_are_listed() -> None:
+    many = [record(n, "failed", steps=(), reason=f"reason {n}") for n in range(MOST_FAILURES + 2)]
+    lines = list(failure_lines([*reversed(many), record(99)]))
+    assert lines[0] == f"{len(many)} trials failed; the last {MOST_FAILURES}:"
+    assert lines[1:] == [f"failed: {one.name}: {one.reason}" for one in many[2:]]
+    assert list(failure_lines([record(0)])) == []
 
 
 def test_quiet_shows_nothing() -> None:

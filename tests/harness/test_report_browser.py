@@ -1,29 +1,19 @@
 """The HTML page in a real browser, where one is installed: no errors, no overflow, and the numbers are there."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.report_files import compare_sweep, write_report
+from tests.harness.browsers import CHROMIUM, FLAGS, SECONDS, needs_chromium
 from tests.harness.made_large_sweep import written_sweep
 from tests.harness.test_report_html import Page, shown_numbers
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars",
-    "--enable-logging=stderr", "--v=0",
-)  # fmt: skip
 PHONE, DESK = 390, 1280
-SECONDS = 120
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module")

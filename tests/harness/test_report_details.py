@@ -10,12 +10,12 @@ from harness.records import TrialRecord
 from harness.report import compare
 from harness.report_confusion import CONFUSION, confusion_of
 from harness.report_cost import Occupied, cost_of, cost_of_all
-from harness.report_details import details_of
+from harness.report_details import Failure, details_of
 from harness.report_findings import finding
 from harness.report_importance import importance_of
 from harness.report_search import SearchPoint, search_points
 from harness.space import ChoiceParameter, FloatParameter
-from tests.harness.made_large_sweep import plans, sweep_records
+from tests.harness.made_large_sweep import LOG, REASON, plans, sweep_records
 from tests.harness.made_records import RATE, measured, record, study
 
 GATE, INNER = "resampling_ratio", "algorithm.gamma"
@@ -88,7 +88,14 @@ def test_confusions_are_those_of_the_selected_checkpoints_added_up():
     assert confusion.counts == ((7, 1), (3, 5))
     assert confusion.num_seeds == 2
     assert confusion.shares == pytest.approx(np.array([[7 / 8, 1 / 8], [3 / 8, 5 / 8]]))
-    assert confusion.largest_mistake == (1, 0, pytest.approx(3 / 8))
+    assert confusion.largest_mistake == ("1", "0", pytest.approx(3 / 8))  # recorded without names
+
+
+def test_classes_go_by_their_names():
+    named = final(1, None, [[3, 1], [2, 2]])
+    named = replace(named, evaluations=tuple(point | {"classes": ["dog", "giraffe"]} for point in named.evaluations))
+    assert confusion_of([named]).classes == ("dog", "giraffe")
+    assert confusion_of([named]).largest_mistake == ("giraffe", "dog", 0.5)
 
 
 def test_no_confusion_without_final_runs_or_matrices_and_no_mistake_without_one():
@@ -153,8 +160,7 @@ def test_details_of_the_made_up_sweep():
         "focal.digits.long_tail-200.sign": "search 7 of 12, final runs 0 of 3",
         **{f"focal.digits.long_tail-200.{t}": "final runs 0 of 3" for t in ("scan", "texture", "print")},
     }
-    failures = [line for study in details.studies for line in study.failures]
-    assert failures == ["erm.digits.long_tail-10.scan.search-003: NonFiniteLossError: the loss became NaN"]
+    assert details.failures == [Failure(name="erm.digits.long_tail-10.scan.search-003", reason=REASON, log=LOG)]
     assert details.cost.num_search["finished"] == sum(s.cost.num_search["finished"] for s in details.studies)
     assert [study.key.target for study in details.of("digits", "long_tail-65")][::4] == [
         "scan", "texture", "print", "sign",
@@ -165,7 +171,7 @@ def test_a_study_that_has_not_begun_is_missing_as_a_whole():
     plan = plans()[:1]
     (one,) = details_of([], plan, None).studies
     assert one.missing == "search 0 of 12, final runs 0 of 3"
-    assert (one.search, one.importance, one.confusion) == ((), None, None)
+    assert (one.search, one.importance, one.confusion, one.margins) == ((), None, None, None)
     assert details_of([], (), None).studies == ()
 
 

@@ -93,6 +93,7 @@ def test_json_of_what_is_missing(tmp_path):
         "curves": [],
         "pareto_fronts": [],
         "studies": [],
+        "diagnostics": [],
         "cost": {
             "num_search": {},
             "num_final": {},
@@ -120,9 +121,14 @@ def test_json_tells_of_studies_what_the_page_shows(tmp_path):
     whole = studies["ndcl", "long_tail-65", "scan"]
     assert set(whole["importance"]) >= {"algorithm.alpha", "optimizer.learning_rate"}
     assert sum(map(sum, whole["confusion"]["counts"])) == 3 * 10 * 87
-    assert whole["cost"]["cpu_hours"] == pytest.approx(whole["cost"]["seconds"] / 3600)
-    assert data["cost"]["num_search"]["failed"] == 1
-    assert data["tables"][1]["finding"].startswith("Overall, over 4 unseen domains: ndcl is higher than erm by")
+    assert whole["confusion"]["classes"] == list("0123456789")
+    assert set(whole["margins"]["groups"]["target"]) == {"all", "many", "median", "few"}
+    assert (whole["margins"]["num_seeds"], len(whole["margins"]["per_class"]["source"])) == (3, 10)
+    (failed,) = [failure for study in data["studies"] for failure in study["failures"]]
+    assert failed["log"].endswith(failed["reason"])
+    (diagnosis,) = data["diagnostics"]
+    found = diagnosis["correlations"]["source, mean margin"]["by_algorithm"]
+    assert sum(one["num_trials"] for one in found.values()) == len(diagnosis["trials"])
 
 
 def test_rows_and_columns_stand_as_in_the_sweeps_file(tmp_path):

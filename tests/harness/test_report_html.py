@@ -98,7 +98,7 @@ def test_every_tab_group_has_one_open_panel(page):
     checked = Counter(button["name"] for button in page.of("input") if "checked" in button)
     assert set(checked.values()) == {1}
     assert set(checked) == set(groups)
-    assert sorted(groups.values()) == [3, 3, 3, 5, 5, 5]  # settings of three sections; metrics of three settings
+    assert sorted(groups.values()) == [3, 3, 3, 3, 5, 5, 5]  # settings of four sections; metrics of three settings
 
 
 def shown_numbers(data: dict) -> list[str]:
@@ -114,6 +114,13 @@ def shown_numbers(data: dict) -> list[str]:
     numbers = [f"{100 * cell['mean']:.1f}" for cell in cells]
     numbers += [f"±{100 * cell['error']:.1f}" for cell in cells if cell["error"] is not None]
     numbers += [minus(f"{100 * end:+.1f}") for c in contrasts if c["result"] for end in c["result"]["interval"]]
+    numbers += [
+        minus(f"{value:+.2f}")
+        for diagnosis in data["diagnostics"]
+        for measure in diagnosis["correlations"].values()
+        for found in measure["by_algorithm"].values()
+        for value in (found["rho"], found["within"])
+    ]
     numbers += [f"{100 * share:.0f}" for s in data["studies"] for share in (s["importance"] or {}).values()]
     return numbers
 
@@ -139,9 +146,19 @@ def test_what_is_missing_and_what_failed_is_told(page):
     assert "search 7 of 12, final runs 0 of 3" in page.words
     assert "1 training failed" in page.words
     assert "NonFiniteLossError: the loss became NaN" in page.words
+    assert "raise NonFiniteLossError(...)" in page.words  # the end of its log
     assert "UNEQUAL BUDGET on sign" in page.words
     complete = Page(html([measured(name, "scan", 0.5, seed=seed) for name in ("erm", "ndcl") for seed in (1, 2)]))
     assert "has not ended" not in complete.words
+
+
+def test_classes_go_by_their_names():
+    made = measured("erm", "scan", 0.5)
+    told = {"target_confusion": [[1, 3], [0, 4]], "classes": ["dog<", "giraffe"]}
+    text = html([replace(made, evaluations=tuple(point | told for point in made.evaluations))])
+    assert "dog&lt; taken for giraffe: 75\N{NO-BREAK SPACE}%" in text
+    assert "<summary>The 2 classes in order</summary><p>dog&lt;, giraffe</p>" in text
+    assert "classes in order" not in html(sweep_records())  # there they are called by their numbers
 
 
 def test_the_oracle_is_marked_everywhere():

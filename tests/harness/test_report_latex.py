@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.report import compare
+from harness.report_details import details_of
+from harness.report_diagnostics import MEASURES
 from harness.report_latex import escaped, to_latex
 from tests.harness.made_large_sweep import sweep_records
 from tests.harness.made_records import measured
@@ -65,6 +67,20 @@ def test_a_table_for_each_setting_and_metric_with_its_own_label():
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == text.count(r"\toprule") == 15
 
 
+def test_the_theory_has_a_table_for_each_data_set():
+    records = sweep_records()
+    details = details_of(records, (), None)
+    text = to_latex(compare(records), details)
+    part = text[text.index(r"\label{tab:digits-diagnostics}") :]
+    found = rows(part)
+    assert list(found) == [*map(escaped, MEASURES)]
+    (diagnosis,) = details.diagnoses
+    rho = diagnosis.correlations["target, mean margin"]["ndcl"]
+    assert f"${rho.rho:+.2f}$ (${rho.within:+.2f}$)" in found["target, mean margin"]
+    assert r"quantity & erm & ndcl & balanced\_softmax & focal \\" in part
+    assert "search trials, pruned ones too, and 132 final runs" in text
+
+
 def test_the_oracle_is_marked_in_every_caption():
     text = to_latex(compare(small(merits={"oracle_accuracy": 0.5})))
     captions = re.findall(r"\\caption\{(.*)\}", text)
@@ -87,7 +103,7 @@ def test_nothing_at_all():
 def test_it_compiles(tmp_path: Path):
     strange = [measured("a_b%&#", target, 0.5) for target in ("x^y~z", "{$}\\")]
     for name, records in (("whole", sweep_records()), ("strange", strange), ("empty", [])):
-        (tmp_path / f"{name}.tex").write_text(to_latex(compare(records)))
+        (tmp_path / f"{name}.tex").write_text(to_latex(compare(records), details_of(records, (), None)))
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:]

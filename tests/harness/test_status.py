@@ -133,9 +133,9 @@ def test_a_finished_sweep_shows_its_best_and_where_the_comparison_is(plan: Plan)
 
 
 def test_failures_come_with_their_reasons(plan: Plan) -> None:
-    write(plan, *(record(n, "failed", steps=(), reason=f"it broke [{n}]") for n in range(3)))
+    write(plan, *(record(n, "failed", steps=(), reason=f"it broke [{n}]", log=f"line of {n}") for n in range(3)))
     text = text_of(read_status(plan.results, "tiny"))
-    assert ".search-001: it broke [1]" in text
+    assert ".search-001: it broke [1]\n    line of 1\n" in "\n".join(line.rstrip() for line in text.splitlines())
     assert "was stopped: 3 of 3 trials failed; the last one: it broke [2]" in text
 
 

@@ -1,7 +1,9 @@
 """The MLflow runs of a sweep on a real sqlite store."""
 
+import json
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from mlflow.entities import Run
 from harness import tracking
 from harness.records import TrialRecord
 from harness.study_figures import StudyFigures
+from harness.study_selection import StudySelection
 from harness.study_state import StudyState
 from harness.tracking import Tracker, evaluation_metrics, store_uri
+from harness.tracking.runs import Item, SweepRuns
 from tests.harness.made_records import evaluation, key, record, study
 
 SECONDS = 120
@@ -23,14 +27,7 @@ SECONDS = 120
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "SECONDS_BETWEEN_WRITES", 0)
-
-
-@pytest.fixture(scope="module")
-def made_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An empty store: making one takes seconds, copying it none."""
-    folder = tmp_path_factory.mktemp("store")
-    tracking.open_client(folder)
-    return (folder / "mlflow.db").read_bytes()
+    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 0)
 
 
 @pytest.fixture
@@ -39,7 +36,7 @@ def results(tmp_path: Path, made_store: bytes) -> Path:
     return tmp_path
 
 
-def track(results: Path, *items: TrialRecord | StudyState, sweep_id: str = "one", is_running: bool = False) -> Tracker:
+def track(results: Path, *items: Item, sweep_id: str = "one", is_running: bool = False) -> Tracker:
     """What one process writes of a sweep."""
     tracker = Tracker(results, "made", sweep_id)
     tracker.is_running = is_running
@@ -85,6 +82,97 @@ def test_a_trial_is_a_child_run_with_all_that_its_record_says(results: Path) -> 
     assert yaml.safe_load(artifact.read_text()) == one.config
 
 
+FACTS: dict[str, Any] = {
+    "name": "digits",
+    "digest": "0123456789abcdef" * 4,
+    "folder": "/data/digits",
+    "num_images": 9,
+    "domains": ["scan", "sign", "print"],
+    "target": "scan",
+    "classes": ["zero", "one/two"],
+    "groups": ["many", "few"],
+    "training_images": [40, 2],
+}
+ENVIRONMENT: dict[str, Any] = {"git_revision": "abc-dirty", "cluster": "local", "host": "node-1", "data": FACTS}
+
+
+def files(results: Path, run: Run, folder: str = "results") -> dict[str, Path]:
+    client = MlflowClient(store_uri(results))
+    found = [artifact.path for artifact in client.list_artifacts(run.info.run_id, folder)]
+    return {Path(path).name: Path(client.download_artifacts(run.info.run_id, path)) for path in found}
+
+
+def test_a_run_tells_where_and_on_what_it_was_trained(results: Path) -> None:
+    one = record(0, environment=ENVIRONMENT)
+    track(results, one, state(best=one, ratio=20.0))
+    client = MlflowClient(store_uri(results))
+    for run in runs(results).values():
+        tags = run.data.tags
+        found = [tags[key] for key in ("git_revision", "git_dirty", "cluster", "data_digest", "ratio", "dataset")]
+        assert found == ["abc", "true", "local", FACTS["digest"], "20", "digits"]
+        [data] = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == ("digits", FACTS["digest"][:36])
+        assert json.loads(data.dataset.profile)["classes"] == FACTS["classes"]
+        told = client.download_artifacts(run.info.run_id, "environment.json")
+        assert json.loads(Path(told).read_text()) == ENVIRONMENT
+
+
+def test_classes_have_their_names_in_metrics_and_tables(results: Path) -> None:
+    measured = evaluation(2) | {"system": {"memory_mib": 500.0}, "target_confusion": [[3, 1], [2, 2]]}
+    one = replace(record(0, stage="final", environment=ENVIRONMENT), evaluations=(measured,))
+    track(results, one)
+    run = runs(results)[one.name]
+    metrics = run.data.metrics
+    assert (metrics["target/per_class/zero"], metrics["validation/per_class/zero"]) == (0.5, 0.5)
+    assert "target/per_class/one_two" not in metrics  # None: no image of it
+    assert metrics["system/memory_mib"] == 500
+    found = files(results, run)
+    assert set(found) == {"per_class.csv", "confusion.csv", "confusion.png"}
+    assert found["per_class.csv"].read_text().splitlines()[1:] == ["0,zero,many,40,0.5,0.5", "1,one/two,few,2,,"]
+    assert found["confusion.csv"].read_text().splitlines() == [
+        '"class, taken for",zero,one/two',
+        "zero,3,1",
+        "one/two,2,2",
+    ]
+    assert found["confusion.png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_record_of_an_earlier_version_has_no_environment(results: Path) -> None:
+    track(results, record(0))
+    run = runs(results)[record(0).name]
+    assert files(results, run)["per_class.csv"].read_text().splitlines()[1] == "0,0,,,0.5,0.5"
+    assert run.inputs.dataset_inputs == []
+
+
+def test_no_metric_is_bookkeeping(results: Path) -> None:
+    track(results, record(0))
+    groups = {name.partition("/")[0] for name in runs(results)[record(0).name].data.metrics}
+    known = {"validation_accuracy", "worst_domain_accuracy", "few_shot_accuracy", "seconds"}
+    assert groups == known | {"losses", "target", "validation"}
+
+
+def test_values_that_change_while_a_half_written_run_is_completed(results: Path) -> None:
+    """As in population based training: MLflow refuses a parameter that is given another value."""
+    store = SweepRuns(results, "made", "one")
+    run_id = store._create_trial(record(0))
+    store._log(run_id, [], {}, {"seed": 7})
+    assert track(results, record(0)).problem is None
+    params = runs(results)[record(0).name].data.params
+    assert (params["seed"], params["num_steps"]) == ("7", "4")
+
+
+def test_the_selection_of_a_study(results: Path) -> None:
+    best, final = record(1, accuracy=0.9), record(0, stage="final", rate=2e-3, seed=1)
+    selection = StudySelection(key=key(), selected=best, records=[record(0), best, record(2, "pruned"), final])
+    track(results, best, state("done", best=best), selection)
+    found = files(results, runs(results)[key().name], "selection")
+    assert yaml.safe_load(found["best_config.yaml"].read_text()) == best.config
+    told = json.loads(found["selection.json"].read_text())
+    assert (told["selected"], told["selected_by"]) == (best.name, ["validation_accuracy"])
+    assert [(one["trial"], one["merit"]) for one in told["candidates"]] == [(best.name, 0.9), (record(0).name, 0.5)]
+    assert [(one["seed"], one["selected"]) for one in told["final_runs"]] == [(1, True)]
+
+
 @pytest.mark.parametrize(
     ("trial_state", "status"),
     [("running", "RUNNING"), ("interrupted", "SCHEDULED"), ("pruned", "KILLED"), ("failed", "FAILED")],
@@ -94,7 +182,8 @@ def test_states(results: Path, trial_state: Any, status: str) -> None:
     run = runs(results)[record(0).name]
     assert run.info.status == status
     assert run.data.tags.get("failure_reason") == ("it broke" if status == "FAILED" else None)
-    assert run.data.tags.get("mlflow.note.content") == run.data.tags.get("failure_reason")
+    assert f"**{trial_state}**" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["pruned"] == ("true" if trial_state == "pruned" else "false")
 
 
 def test_writing_the_same_again_changes_nothing(results: Path) -> None:
@@ -117,16 +206,16 @@ def test_another_process_completes_what_a_killed_one_left(results: Path) -> None
 
 
 def test_a_run_killed_right_after_it_was_made_is_filled(results: Path) -> None:
-    store = tracking._Store(results, "made", "one")
+    store = SweepRuns(results, "made", "one")
     store._create_trial(record(0))
     track(results, record(0))
     run = runs(results)[record(0).name]
     assert run.data.params["num_steps"] == "4"
-    assert [a.path for a in store.client.list_artifacts(run.info.run_id)] == ["config.yaml"]
+    assert [a.path for a in store.client.list_artifacts(run.info.run_id)] == ["config.yaml", "results"]
 
 
 def test_a_step_replayed_after_a_fault_stands_once(results: Path) -> None:
-    store = tracking._Store(results, "made", "one")
+    store = SweepRuns(results, "made", "one")
     first = record(0, "running", steps=(2,))
     store.sync_trial(first)
     again = first.with_evaluation(evaluation(2) | {"seconds": 9.0})
@@ -135,15 +224,18 @@ def test_a_step_replayed_after_a_fault_stands_once(results: Path) -> None:
 
 
 def test_a_study_is_a_parent_run_with_its_best_trial(results: Path) -> None:
-    best = record(1, accuracy=0.9)
-    track(results, record(0), best, state("done", best=best, metrics={"validation_accuracy": 0.9}, updated=5.0))
+    best, final = record(1, accuracy=0.9), record(0, stage="final", rate=2e-3, seed=1)
+    selected = (best.name, final.name)
+    metrics = {"validation_accuracy": 0.9}
+    track(results, record(0), best, final, state("done", best=best, selected=selected, metrics=metrics, updated=5.0))
     found = runs(results)
     parent = found[key().name]
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["selected_trial"] == best.name
     assert parent.data.tags["best.optimizer.learning_rate"] == "0.002"
     assert parent.data.metrics["validation_accuracy"] == 0.9
-    assert [found[record(n).name].data.tags["selected"] for n in (0, 1)] == ["false", "true"]
+    names = (record(0).name, best.name, final.name)
+    assert [found[name].data.tags["selected"] for name in names] == ["false", "true", "true"]
 
 
 @pytest.mark.parametrize(
@@ -184,17 +276,18 @@ def test_no_failure_of_the_store_reaches_the_sweep(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database")
     tracker = track(tmp_path, record(0), record(1))
     assert tracker.problem is not None
+    assert tracker.problem.startswith("2 entries are not written yet (")
     assert "\n" not in tracker.problem
 
 
 def test_pushing_does_not_wait_for_the_store(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release, written = threading.Event(), []
 
-    def slow(self: Any, one: TrialRecord) -> None:
+    def slow(self: Any, one: TrialRecord, is_running: bool) -> None:
         release.wait(SECONDS)
         written.append((one.name, len(one.evaluations)))
 
-    monkeypatch.setattr(tracking._Store, "sync_trial", slow)
+    monkeypatch.setattr(SweepRuns, "sync", slow)
     tracker = Tracker(results, "made", "one")
     tracker.start()
     tracker.push(record(0, "running"))

@@ -67,9 +67,11 @@ def training(sweep: tuple[Path, Path, TrialRecord]) -> Training:
 @pytest.fixture(scope="module")
 def uri(sweep: tuple[Path, Path, TrialRecord]) -> Iterator[str]:
     """The logged model's, registered as `digits`, champion."""
-    before = mlflow.get_tracking_uri()
-    yield log_model(*sweep, registered="digits", alias="champion")
-    mlflow.set_tracking_uri(before)
+    made = log_model(*sweep, registered="digits", alias="champion")
+    assert not mlflow.is_tracking_uri_set()
+    mlflow.set_tracking_uri(store_uri(sweep[0]))
+    yield made
+    mlflow.set_tracking_uri(None)
 
 
 def images() -> list[bytes]:
@@ -105,6 +107,19 @@ def test_the_model_hangs_on_its_studys_run_and_is_registered(sweep: tuple[Path, 
     version = client.get_model_version_by_alias("digits", "champion")
     assert (str(version.version), version.source) == ("1", f"models:/{output.model_id}")
     assert uri == "models:/digits/1"
+
+
+def test_logging_it_again_makes_no_other(sweep: tuple[Path, Path, TrialRecord], uri: str) -> None:
+    client = MlflowClient(store_uri(sweep[0]))
+    [run] = client.search_runs([client.get_experiment_by_name(NAME).experiment_id])
+    [output] = run.outputs.model_outputs
+    client.create_logged_model(  # as by a process that was killed while it wrote the files
+        run.info.experiment_id, "model", source_run_id=run.info.run_id, tags={"trial": sweep[2].name}
+    )
+    assert log_model(*sweep, registered="digits", alias="champion") == uri
+    assert log_model(*sweep) == f"models:/{output.model_id}"
+    assert [model.model_id for model in client.search_logged_models([run.info.experiment_id])] == [output.model_id]
+    assert len(client.search_model_versions("name = 'digits'")) == 1
 
 
 def test_it_has_a_signature_and_an_input_example(uri: str, tmp_path: Path) -> None:
@@ -158,7 +173,7 @@ def test_models_of_vectors_have_both_flavours(tmp_path: Path) -> None:
 
 def test_a_study_without_a_run_is_told(sweep: tuple[Path, Path, TrialRecord], uri: str) -> None:
     other = record(0, stage="final", of=key(target="sign"))
-    with pytest.raises(UserError, match="has no run in MLflow; ndcl sweep, given once more, completes it"):
+    with pytest.raises(UserError, match="has no run in MLflow; complete it with: ndcl sync made"):
         log_model(sweep[0], sweep[1], other)
 
 

@@ -17,7 +17,7 @@ import torch
 
 from harness import trial
 from harness.checkpoints import EVALUATION_FILE, TRAINING, is_whole
-from harness.trial import EVALUATION, FAILURE, one_line, problem_of, reset_process, run_trial, to_json
+from harness.trial import EVALUATION, FAILURE, LOG, one_line, problem_of, reset_process, run_trial, to_json
 from tests.harness.made_records import base
 
 
@@ -54,7 +54,7 @@ class CaughtTune:
     def evaluations(self) -> list[dict[str, Any]]:
         """Reported ones, without what differs from run to run."""
         values = [json.loads(report[EVALUATION]) for report in self.reports if EVALUATION in report]
-        return [{key: item for key, item in value.items() if key != "seconds"} for value in values]
+        return [{key: item for key, item in value.items() if key not in ("seconds", "system")} for value in values]
 
 
 @pytest.fixture
@@ -84,6 +84,14 @@ def test_every_evaluation_is_reported_with_a_whole_checkpoint(caught: CaughtTune
         assert json.loads((folder / EVALUATION_FILE).read_text())["step"] == evaluation["step"]
 
 
+def test_evaluations_tell_of_the_environment_and_of_what_was_used(caught: CaughtTune) -> None:
+    run()
+    for report in caught.reports:
+        told = json.loads(report[EVALUATION])
+        assert told["system"]["memory_mib"] > 50
+        assert told["environment"]["data"]["name"] == "digits"
+
+
 def test_the_confusions_of_the_target_are_reported_if_asked_for(caught: CaughtTune) -> None:
     run_legs([{"from_step": 0, "train": base()}], confusion=True)
     run()
@@ -93,7 +101,8 @@ def test_the_confusions_of_the_target_are_reported_if_asked_for(caught: CaughtTu
         assert counts.shape == (10, 10)
         assert counts.sum() == evaluation["target"]["num_images"]
         assert np.trace(counts) / counts.sum() == pytest.approx(evaluation["target"]["overall"])
-        assert "target_confusion" not in plain
+        assert evaluation["classes"] == list("0123456789")
+        assert not {"target_confusion", "classes"} & set(plain)
 
 
 def test_a_resumed_trial_repeats_the_last_report_and_goes_on_as_if_never_stopped(caught: CaughtTune) -> None:
@@ -128,8 +137,11 @@ def test_a_damaged_checkpoint_is_passed_over(caught: CaughtTune, damaged: str) -
 
 def test_an_exploding_loss_is_reported_as_a_failure(caught: CaughtTune) -> None:
     run(optimizer={"learning_rate": 1e30, "weight_decay": 0.0})
-    assert set(caught.reports[-1]) == {FAILURE}
+    assert set(caught.reports[-1]) == {FAILURE, LOG}
     assert caught.reports[-1][FAILURE].startswith("NonFiniteLossError: ")
+    *frames, last = caught.reports[-1][LOG].splitlines()
+    assert any("in _require_finite" in line for line in frames)
+    assert last == f"ndcl.errors.{caught.reports[-1][FAILURE]}"
 
 
 def test_any_other_error_of_a_training_is_a_failure_in_one_line(caught: CaughtTune) -> None:

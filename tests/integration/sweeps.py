@@ -148,7 +148,7 @@ def check_mlflow(plan: Plan, found: list[TrialRecord]) -> None:
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     by_name = {run.data.tags["ndcl.name"]: run for run in runs}
     assert len(by_name) == len(runs)
-    assert set(by_name) == {record.name for record in found} | {study.key.name for study in plan.studies}
+    assert set(by_name) == {record.name for record in found} | {study.key.name for study in plan.studies} | {plan.name}
     for study in plan.studies:
         assert by_name[study.key.name].info.status == "FINISHED"
     for record in found:
@@ -157,7 +157,9 @@ def check_mlflow(plan: Plan, found: list[TrialRecord]) -> None:
         assert run.data.tags["mlflow.parentRunId"] == by_name[record.study.name].info.run_id
         history = client.get_metric_history(run.info.run_id, "validation_accuracy")
         assert [point.step for point in history] == [e["step"] for e in record.evaluations], record.name
-        assert [artifact.path for artifact in client.list_artifacts(run.info.run_id)] == ["config.yaml"]
+        files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+        assert files == {"config.yaml", "environment.json", "results"}, record.name
+        assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["digits"]
 
 
 def check_checkpoints(plan: Plan, found: list[TrialRecord]) -> None:

@@ -1,21 +1,34 @@
 """Sweeps whose trials have several workers under Ray Train, on a Ray without the dashboard that could clean up."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import torch
+import yaml
 from rich.console import Console
+from typer.testing import CliRunner
 
 from harness.checkpoints import TRAINING
+from harness.cli import app
+from harness.distributed_single import run_on_workers
 from harness.progress import Progress
 from harness.records import TrialRecord
 from harness.sweep import run_sweep
+from harness.trial import to_json
 from ndcl import checkpoints
+from ndcl.config import TrainConfig
 from ndcl.errors import UserError
+from ndcl.training import train
+from tests.harness.made_records import base
 from tests.integration import sweeps
 from tests.integration.made_vectors import TARGET, write_vectors
 from tests.integration.train_workers import train_workers
@@ -23,6 +36,7 @@ from tests.integration.train_workers import train_workers
 pytestmark = pytest.mark.slow
 NO_SEARCH = {"num_trials": 1, "scheduler": {"name": "none"}}
 LONG = {"model.backbone": "linear", "num_steps": 60, "evaluate_every": 3, "batch_size": 6}
+LAST = "step-00000060"
 
 
 def written(folder: Path, **changes: Any) -> Path:
@@ -43,14 +57,24 @@ def run(folder: Path, results: Path, **changes: Any) -> dict[str, TrialRecord]:
     return {record.name: record for record in run_sweep(plan, Progress(Console(), quiet=True)).records}
 
 
-def record_of(results: Path, algorithm: str) -> TrialRecord | None:
-    return next((record for record in sweeps.records(results) if record.study.algorithm == algorithm), None)
+def record_of(results: Path, algorithm: str) -> TrialRecord:
+    [record] = [record for record in sweeps.records(results) if record.study.algorithm == algorithm]
+    return record
 
 
-def network(record: TrialRecord) -> dict[str, torch.Tensor]:
-    assert record.checkpoint is not None
-    state: dict[str, torch.Tensor] = checkpoints.read(Path(record.checkpoint) / TRAINING)[0]["network"]
+def network(folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = checkpoints.read(folder)[0]["network"]
     return state
+
+
+def network_of(record: TrialRecord) -> dict[str, torch.Tensor]:
+    assert record.checkpoint is not None
+    return network(Path(record.checkpoint) / TRAINING)
+
+
+def check_equal_but_for_rounding(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    for name, weights in expected.items():
+        np.testing.assert_allclose(found[name], weights, rtol=1e-4, atol=1e-6)
 
 
 def check_nothing_left() -> None:
@@ -79,12 +103,84 @@ def test_two_workers_find_what_one_finds_and_leave_nothing_behind(tmp_path: Path
             assert (mine["validation"], mine["target"]) == (other["validation"], other["target"])
 
 
+def interrupted(folder: Path, **changes: Any) -> None:
+    """A sweep of two trainings: a worker of the first is killed in its midst, the sweep is stopped in the second's."""
+    process = sweeps.started(written(folder, **changes), folder, "--quiet")
+    with sweeps.ended_with_test(process):
+        sweeps.wait_until(lambda: has_checkpoint(folder, "killed"), process)
+        os.kill(train_workers(process.pid)[-1], signal.SIGKILL)
+        sweeps.wait_until(lambda: has_checkpoint(folder, "stopped"), process)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+
+
+def has_checkpoint(results: Path, algorithm: str) -> bool:
+    return any(record.checkpoint for record in sweeps.records(results) if record.study.algorithm == algorithm)
+
+
+def trained_by_command(folder: Path, config: dict[str, Any], *options: str) -> Path:
+    """What `ndcl train` leaves of a training."""
+    path = folder / "one.yaml"
+    path.write_text(yaml.safe_dump(config))
+    result = CliRunner().invoke(app, ["train", str(path), "--results", str(folder), *options])
+    assert result.exit_code == 0, result.output
+    assert f"step {config['num_steps']}/{config['num_steps']}: loss" in result.stderr
+    return folder / "train" / "one"
+
+
+def test_a_killed_worker_changes_nothing_and_any_number_goes_on(tmp_path: Path, local_ray_session: None) -> None:
+    """Undisturbed is what `ndcl train --workers 2` finds, which is what one process finds."""
+    algorithms = {name: {"algorithm": "erm"} for name in ("killed", "stopped")}
+    changes = {"algorithms": algorithms, "search": NO_SEARCH, "train": LONG}
+    steps = list(range(3, 61, 3))
+    interrupted(tmp_path, resources={"workers_per_trial": 2, "max_concurrent": 1}, **changes)
+    killed, stopped = record_of(tmp_path, "killed"), record_of(tmp_path, "stopped")
+    assert (killed.state, killed.attempts) == ("finished", 2)
+    assert stopped.state == "interrupted"
+    assert 0 < stopped.step < 60
+
+    undisturbed = trained_by_command(tmp_path, killed.config, "--workers", "2")
+    found = json.loads((undisturbed / "evaluations.json").read_text())
+    assert [e["step"] for e in found] == [e["step"] for e in killed.evaluations] == steps
+    for mine, other in zip(found, killed.evaluations, strict=True):
+        assert {**json.loads(to_json(mine)), "seconds": other["seconds"]} == other
+    weights = network(undisturbed / LAST)
+    for name, tensor in network_of(killed).items():
+        assert torch.equal(tensor, weights[name]), name
+
+    list(train(TrainConfig.from_dict(killed.config), tmp_path / "single"))
+    check_equal_but_for_rounding(weights, network(tmp_path / "single" / LAST))
+    after = run(tmp_path, tmp_path, resources={}, **changes, final={"seeds": 1})
+    resumed = after[stopped.name]
+    assert (resumed.state, resumed.attempts) == ("finished", 2)
+    check_equal_but_for_rounding(network_of(resumed), weights)
+    assert sorted(record.stage for record in after.values()) == ["final", "final", "search", "search"]
+
+
 def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_session: None) -> None:
     rate = {"optimizer.learning_rate": {"type": "float", "low": 1e30, "high": 1e38, "default": 1e38}}
     resources = {"workers_per_trial": 2}
+    with pytest.raises(UserError, match="--workers: 99 need a CPU core each, but there is room for 2; ask for fewer"):
+        next(run_on_workers(TrainConfig.from_dict(base(device="cpu")), tmp_path / "one", 99))
     with pytest.raises(UserError, match="needs 99 workers of 1 CPU and 0 GPU, but there is room for 2 on 1"):
         run(tmp_path, tmp_path, algorithms={"erm": None}, search=NO_SEARCH, resources={"workers_per_trial": 99})
     found = run(tmp_path, tmp_path / "nan", algorithms={"erm": None}, search=NO_SEARCH, space=rate, resources=resources)
     [record] = found.values()
     assert (record.state, record.attempts) == ("failed", 1)
     assert (record.reason or "").startswith("NonFiniteLossError: ")
+
+
+def test_a_trial_over_three_nodes_outlives_one_of_them(tmp_path: Path) -> None:
+    """The workers that are left go on, elastically, to what one process finds."""
+    resources = {"workers_per_trial": {"min": 2, "max": 3}, "placement": "SPREAD"}
+    path = written(tmp_path, algorithms={"erm": None}, search=NO_SEARCH, train=LONG, resources=resources)
+    program = [sys.executable, "-m", "tests.integration.cluster_of_workers", str(path), str(tmp_path)]
+    result = subprocess.run(program, cwd=sweeps.ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 workers on 3 nodes, then 2 workers on 2 nodes" in result.stdout
+    record = record_of(tmp_path, "erm")
+    assert (record.state, record.attempts) == ("finished", 2)
+    assert [e["step"] for e in record.evaluations] == list(range(3, 61, 3))
+    list(train(TrainConfig.from_dict(record.config), tmp_path / "single"))
+    check_equal_but_for_rounding(network_of(record), network(tmp_path / "single" / LAST))

@@ -52,6 +52,8 @@ def test_what_can_not_be_allocated_fails_alone(tmp_path: Path, local_ray_session
     failed = [record for record in of["some"] if record.state == "failed"]
     assert [record.values["batch_size"] for record in failed] == [BEYOND_NUMPY]
     assert "MemoryError: Unable to allocate" in failed[0].reason
+    assert failed[0].log.startswith("Traceback")
+    assert f"    {failed[0].log.splitlines()[-1]}" in result.output
     assert sorted((r.stage, r.state) for r in of["some"] if r.state != "failed") == [
         ("final", "finished"),
         ("search", "finished"),
@@ -97,5 +99,7 @@ def test_a_process_that_dies_again_and_again_fails_its_trial_only(tmp_path: Path
     assert len(killed) == MAX_FAULTS + 1
     assert (first.state, first.attempts) == ("failed", MAX_FAULTS + 1)
     assert f"its process was lost {MAX_FAULTS + 1} times" in (first.reason or "")
+    assert "The actor died unexpectedly" in (first.reason or "")
+    assert first.log.count("Worker exit detail") == MAX_FAULTS + 1, "what Ray says of each"
     assert (second.state, second.attempts) == ("finished", 1)
     sweeps.check_complete(plan)

@@ -30,16 +30,21 @@ from ndcl.errors import NonFiniteLossError
 from ndcl.exchange import Exchange
 from ndcl.gradients import GradientSum
 from ndcl.mixing import MODES, Draws, MixupPlan
-from ndcl.models import build_network
+from ndcl.models import BACKBONES, build_network
 from ndcl.parallel import Group
 from ndcl.training import build_training, train
+from tests.ndcl.made_blocks import Blocks
 from tests.ndcl.made_photos import make_photos
 from tests.ndcl.made_store import make_store
 
 FETCHED = ("ndcl, set", "images, ndcl", "photos, ndcl", "fewer rows than workers", "images, ndcl/micro")
 """Cases that are also run with the exchange of many workers."""
-SHARDED = ("ndcl, set", "images, ndcl", "images, ndcl/micro", "fewer rows than workers", "frozen stage")
+SHARDED = (
+    *("ndcl, set", "images, ndcl", "images, ndcl/micro", "fewer rows than workers", "frozen stage"),
+    *("cross-validation", "blocks/recomputed"),
+)
 """Cases that are also run with parameters in parts."""
+SHARDINGS = ("none", "full")
 DOMAINS = ("art", "clip", "photo", "quick", "real", "sketch")
 Result = dict[str, Any]
 
@@ -81,10 +86,22 @@ def cases(folder: Path) -> dict[str, TrainConfig]:
     made["cross-validation"] = dataclasses.replace(made["ndcl"], select_by=("leave_one_domain_out_accuracy",))
     stages = {"optimizer": {"layer_decay": 0.7}, "model": {"backbone": "small_cnn", "freeze_stages": 1}}
     made["frozen stage"] = config_of(folder, "images", ndcl, **stages)
+    made["blocks"] = config_of(folder, "vectors", ndcl, model={"backbone": "blocks", "dropout": 0.2})
+    made["blocks/recomputed"] = dataclasses.replace(made["blocks"], activation_checkpointing=True)
     micro = {name: dataclasses.replace(made[name], micro_batch_size=4) for name in ("erm", "ndcl, set", "images, ndcl")}
     made |= {f"{name}/micro": config for name, config in micro.items()}
     sharded = {name: dataclasses.replace(made[name], sharding="full") for name in SHARDED}
     return made | {f"{name}/sharded": config for name, config in sharded.items()}
+
+
+def in_single_precision(folder: Path) -> dict[str, Result]:
+    """By precision and sharding. In float64, as the other cases are run, autocasting does nothing."""
+    config = config_of(folder, "images", {"name": "ndcl"})
+    kinds = [("fp32", "none"), ("bf16", "none"), ("bf16", "full")]
+    return {
+        f"{precision}, {sharding}": run(dataclasses.replace(config, precision=precision, sharding=sharding))
+        for precision, sharding in kinds
+    }
 
 
 def run(config: TrainConfig) -> Result:
@@ -164,9 +181,9 @@ BROKEN: dict[str, Callable[[], Any]] = {
 }
 
 
-def resumed(folder: Path, checkpoint_folder: Path, num_steps: int) -> Result:
-    """By `train`, from the newest checkpoint there, which several workers write and take in parts."""
-    config = config_of(folder, "vectors", {"name": "ndcl"}, num_steps=num_steps, sharding="full")
+def resumed(folder: Path, checkpoint_folder: Path, num_steps: int, sharding: str) -> Result:
+    """By `train`, from the newest checkpoint there, which several workers write and take, whole or in parts."""
+    config = config_of(folder, "vectors", {"name": "ndcl"}, num_steps=num_steps, sharding=sharding)
     evaluations = [evaluation.to_dict() for evaluation in train(config, checkpoint_folder)]
     newest = checkpoints.newest(checkpoint_folder)
     assert newest is not None
@@ -174,9 +191,10 @@ def resumed(folder: Path, checkpoint_folder: Path, num_steps: int) -> Result:
     return {"evaluations": evaluations, "network": state["network"], "best": state["best"]["network"]}
 
 
-def cross_validated(folder: Path, checkpoint_folder: Path) -> list[dict[str, Any]]:
+def cross_validated(folder: Path, checkpoint_folder: Path, sharding: str) -> list[dict[str, Any]]:
     """By `train`, in two runs of which the second goes on from the first's checkpoint."""
-    runs = [dataclasses.replace(cases(folder)["cross-validation"], num_steps=steps) for steps in (2, 4)]
+    whole = dataclasses.replace(cases(folder)["cross-validation"], sharding=sharding)
+    runs = [dataclasses.replace(whole, num_steps=steps) for steps in (2, 4)]
     return [evaluation.to_dict() for config in runs for evaluation in train(config, checkpoint_folder)]
 
 
@@ -193,6 +211,7 @@ def diverged(folder: Path) -> str:
 def float64() -> Iterator[None]:
     """Networks and inputs in float64; pixels are exchanged as they are, and made inputs of by each worker."""
     with (
+        mock.patch.dict(BACKBONES, {"blocks": Blocks}),
         mock.patch.object(ndcl.exchange, "to_inputs", lambda x: to_inputs(x).double()),
         mock.patch.object(ndcl.data.loader, "to_inputs", lambda x: to_inputs(x).double()),
         mock.patch.object(ndcl.training, "build_network", lambda *arguments: build_network(*arguments).double()),
@@ -212,13 +231,15 @@ def worker(rank: int, world_size: int, data: Path, out: Path, checkpoint_folder:
         with mock.patch.object(ndcl.exchange, "MOST_TO_ALL", 1):
             results |= {f"{name}/fetched": run(cases(data)[name]) for name in FETCHED}
         results["diverged"] = diverged(data)
-        results["cross-validated"] = cross_validated(data, out / "folds")
-        if world_size == 2:  # whose checkpoint the others resume
-            resumed(data, checkpoint_folder, num_steps=2)
+        results["cross-validated"] = {name: cross_validated(data, out / "folds" / name, name) for name in SHARDINGS}
+        if world_size == 2:  # whose checkpoints the others resume
+            for name in SHARDINGS:
+                resumed(data, checkpoint_folder / name, 2, name)
         else:
             if rank == 0:
                 shutil.copytree(checkpoint_folder, out / "checkpoints")
             dist.barrier()
-            results["resumed"] = resumed(data, out / "checkpoints", num_steps=4)
+            results["resumed"] = {name: resumed(data, out / "checkpoints" / name, 4, name) for name in SHARDINGS}
+    results |= in_single_precision(data)
     torch.save(results, out / f"{rank}.pt")
     dist.destroy_process_group()

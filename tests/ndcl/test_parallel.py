@@ -14,7 +14,7 @@ from ndcl.mixing import MODES
 from ndcl.parallel import Group, Share
 from ndcl.training import Training
 from tests.ndcl import parallel_cases
-from tests.ndcl.parallel_cases import BROKEN, FETCHED, Result
+from tests.ndcl.parallel_cases import BROKEN, FETCHED, SHARDINGS, Result
 
 torch.set_num_threads(1)
 
@@ -39,8 +39,11 @@ class Outcome:
             alone: dict[str, Any] = {
                 name: parallel_cases.run(config) for name, config in parallel_cases.cases(data).items()
             }
-            alone["resumed"] = parallel_cases.resumed(data, checkpoint_folder, num_steps=4)
-            alone["undisturbed"] = parallel_cases.resumed(data, root / "undisturbed", num_steps=4)
+            alone["resumed"] = {
+                name: parallel_cases.resumed(data, checkpoint_folder / name, 4, name) for name in SHARDINGS
+            }
+            alone["undisturbed"] = parallel_cases.resumed(data, root / "undisturbed", 4, "none")
+        alone |= parallel_cases.in_single_precision(data)
         self.of[1] = [alone]
 
 
@@ -52,6 +55,11 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def difference(first: Result, second: Result) -> float:
     """Largest difference of two parameters, relative to the largest parameter."""
     return float((first["parameters"] - second["parameters"]).abs().max() / second["parameters"].abs().max())
+
+
+def apart(first: Result, second: Result) -> float:
+    """Root mean square of the parameters' differences, relative to that of the parameters."""
+    return float((first["parameters"] - second["parameters"]).norm() / second["parameters"].norm())
 
 
 def assert_same(evaluations: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
@@ -110,23 +118,35 @@ def test_parameters_differ_if_a_part_is_broken(outcome: Outcome, name: str, worl
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDINGS)
 @pytest.mark.parametrize("world_size", [1, 3])
-def test_a_checkpoint_of_two_workers_goes_on_with_any_number(outcome: Outcome, world_size: int) -> None:
+def test_a_checkpoint_of_two_workers_goes_on_with_any_number(outcome: Outcome, world_size: int, sharding: str) -> None:
     undisturbed = outcome.of[1][0]["undisturbed"]
+    for resumed in (results["resumed"][sharding] for results in outcome.of[world_size]):
+        assert [each["step"] for each in resumed["evaluations"]] == [4]
+        for part in ("network", "best"):
+            for key, value in undisturbed[part].items():
+                torch.testing.assert_close(resumed[part][key], value, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDINGS)
+@pytest.mark.parametrize("world_size", SEVERAL)
+def test_a_cross_validation_is_saved_and_resumed(outcome: Outcome, world_size: int, sharding: str) -> None:
+    alone = outcome.of[1][0]["cross-validation"]["evaluations"]
     for results in outcome.of[world_size]:
-        assert [each["step"] for each in results["resumed"]["evaluations"]] == [4]
-        for key, value in undisturbed["network"].items():
-            torch.testing.assert_close(results["resumed"]["network"][key], value, rtol=TOLERANCE, atol=TOLERANCE)
-        for key, value in undisturbed["best"].items():
-            torch.testing.assert_close(results["resumed"]["best"][key], value, rtol=TOLERANCE, atol=TOLERANCE)
+        assert_same(results["cross-validated"][sharding], alone)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world_size", SEVERAL)
-def test_a_cross_validation_is_saved_and_resumed(outcome: Outcome, world_size: int) -> None:
-    alone = outcome.of[1][0]["cross-validation"]["evaluations"]
+def test_bf16_is_as_close_as_its_rounding_and_sharding_adds_nothing(outcome: Outcome, world_size: int) -> None:
+    alone = outcome.of[1][0]
+    rounding = apart(alone["bf16, none"], alone["fp32, none"])
+    assert rounding > 1e-2
     for results in outcome.of[world_size]:
-        assert_same(results["cross-validated"], alone)
+        assert apart(results["bf16, none"], alone["bf16, none"]) < rounding / 2
+        assert apart(results["bf16, full"], results["bf16, none"]) < 1e-5
 
 
 @pytest.mark.slow

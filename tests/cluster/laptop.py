@@ -1,0 +1,65 @@
+"""The machine from which a cluster is started: `ndcl` in a network that holds nothing but the cluster."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.cluster.machines import ROOT
+
+
+class Laptop:
+    """Commands in a network, with a home of their own."""
+
+    def __init__(self, network: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self.network, self.home = network, folder / "home"
+        self.home.mkdir(parents=True)
+        (folder / "tmp").mkdir()
+        self._environment = {
+            **os.environ,
+            "HOME": str(self.home),
+            "TMPDIR": str(folder / "tmp"),  # Ray keeps there what it knows of a cluster
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        }
+        self.run("ray", "get-auth-token", "--generate")
+        (self.home / ".ray" / "auth_token").chmod(0o600)
+
+    def run(self, *words: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end, with its errors among its output."""
+        return subprocess.run(
+            ["ip", "netns", "exec", self.network, *words],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def start(self, *words: str, log: Path) -> "subprocess.Popen[bytes]":
+        """Start a program that goes on."""
+        with log.open("w") as file:
+            return subprocess.Popen(
+                ["ip", "netns", "exec", self.network, *words],
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def ndcl(self, *words: str, seconds: float = 240) -> str:
+        """What `ndcl` prints; it must end well."""
+        code, output = self.ndcl_code(*words, seconds=seconds)
+        assert code == 0, output[-6000:]
+        return output
+
+    def ndcl_code(self, *words: str, seconds: float = 240) -> tuple[int, str]:
+        """How `ndcl` ends, and what it prints."""
+        done = self.run(sys.executable, "-m", "harness.cli", *words, seconds=seconds)
+        return done.returncode, done.stdout
