@@ -11,7 +11,6 @@ from ndcl.errors import UserError
 WANTED_TAGS = ("project", "owner")
 """By which a bill is split."""
 EVERYBODY = ("0.0.0.0/0", "::/0")
-GUARD = "harness.cluster.spot_guard"
 RAYS_OWN = ("SubnetIds", "MinCount", "MaxCount")
 """Keys of node_config that are Ray's: it launches in one of the subnets, as many as it needs."""
 NEW_VALUES = ("InstanceType",)
@@ -82,16 +81,6 @@ def market_labels(file: ClusterFile) -> Iterator[Finding]:
         if label != market:
             what = f"the label says {label}, InstanceMarketOptions {market}"
             yield Finding(where=f"available_node_types.{name}.labels", what=what, remedy=f"market-type: {market}")
-
-
-def spot_guard(file: ClusterFile) -> Iterator[Finding]:
-    """Ray itself never falls back from spot to on-demand."""
-    has_spot = any("InstanceMarketOptions" in config for _, _, config in file.node_configs())
-    if has_spot and not any(GUARD in command for command in file.commands("head_start_ray_commands")):
-        what = "nothing starts the spot guard, so that trials wait while there is no spot capacity"
-        yield Finding(
-            where="head_start_ray_commands", what=what, remedy=f"start python -m {GUARD} as clusters/aws.yaml"
-        )
 
 
 def roles(file: ClusterFile) -> Iterator[Finding]:
@@ -201,7 +190,6 @@ CHECKS = (
     network_interfaces,
     head_is_on_demand,
     market_labels,
-    spot_guard,
     roles,
     credentials_service,
     volumes,

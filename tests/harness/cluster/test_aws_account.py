@@ -15,6 +15,7 @@ from harness.cluster.aws.account_checks import CHECKS, launches
 from harness.cluster.aws.bootstrap import missing, removal
 from harness.cluster.aws.session import Session, open_session
 from harness.cluster.aws.wanted import Wanted, wanted_by
+from harness.cluster.check import findings_outside
 from harness.cluster.files import ClusterFile, read_cluster
 from ndcl.errors import UserError
 from tests.harness.cluster.made_clusters import changed, filled_in
@@ -294,6 +295,19 @@ def test_without_credentials_it_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     assert "account: AWS: there are no credentials; run aws configure, or set AWS_PROFILE" in result.output
 
 
+def test_what_may_not_be_asked_is_told_and_the_rest_is_checked(
+    session: Session, file: ClusterFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrapped(session, file)
+    monkeypatch.setattr("harness.cluster.aws.session.open_session", lambda region: session)
+    with Stubber(session.s3) as stub:
+        stub.add_client_error("head_bucket", "AccessDenied", "No.")
+        told = [str(finding) for finding in findings_outside(file)]
+    assert told == [
+        "account: AWS refuses HeadBucket (No.); use credentials that may do it, or ask who runs the account"
+    ]
+
+
 def test_the_command_says_first_what_it_will_do_and_asks(session: Session, tmp_path: Path) -> None:
     path = filled_in("aws", tmp_path)
     command = ["cluster", "bootstrap", "aws", "--cluster", str(path), "--cidr", HOME]
@@ -305,7 +319,7 @@ def test_the_command_says_first_what_it_will_do_and_asks(session: Session, tmp_p
     assert done.exit_code == 0, done.output
     assert done.output.endswith(f"next: in {path}, under metadata, write `results: s3://{BUCKET}`\n")
     assert "nothing to do" in CliRunner().invoke(app, [*command, "--yes"]).output
-    gone = CliRunner().invoke(app, [*command, "--destroy", "--yes"])
+    gone = CliRunner().invoke(app, [*command[:-2], "--destroy", "--yes"])
     assert gone.exit_code == 0, gone.output
     assert session.s3.list_buckets()["Buckets"] == []
     assert "give one of aws with --cluster" in CliRunner().invoke(app, [*command[:4], "clusters/gcp.yaml"]).stderr

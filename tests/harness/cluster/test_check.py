@@ -97,6 +97,10 @@ OF_ANY_LAUNCHER: dict[str, tuple[Change, str]] = {
     "results on the head": (lambda v: v["metadata"].update(results="/home/ubuntu/r"), "is on no object store"),
     "stopped nodes": (lambda v: v["provider"].pop("cache_stopped_nodes"), "their disks go on costing"),
     "spot alone": (lambda v: types(v).pop("gpu_ondemand"), "no on-demand type has the same resources"),
+    "no guard": (
+        lambda v: replaced(v, "head_start_ray_commands", "harness.cluster.spot_guard", "harness"),
+        "nothing starts the spot guard",
+    ),
     "promised GPUs": (
         lambda v: [types(v)[name].update(resources={"CPU": 4, "GPU": 2}) for name in ("gpu_spot", "gpu_ondemand")],
         "2 GPU are promised, but a g5.xlarge has 1",
@@ -136,12 +140,8 @@ OF_AWS: dict[str, tuple[Change, str]] = {
         "head.node_config.InstanceMarketOptions: the head is a spot instance",
     ),
     "wrong label": (
-        lambda v: config(v, "gpu_ondemand").update(InstanceMarketOptions={"MarketType": "spot"}),
+        lambda v: types(v)["gpu_spot"].update(labels={"ray.io/market-type": "on-demand"}),
         "the label says on-demand, InstanceMarketOptions spot",
-    ),
-    "no guard": (
-        lambda v: replaced(v, "head_start_ray_commands", "harness.cluster.spot_guard", "harness"),
-        "nothing starts the spot guard",
     ),
     "no role of the head": (lambda v: config(v).pop("IamInstanceProfile"), "all rights to EC2 and S3"),
     "no role of a worker": (
@@ -201,6 +201,10 @@ OF_GCP: dict[str, tuple[Change, str]] = {
     ),
     "left disk": (lambda v: config(v)["disks"][0].update(autoDelete=False), "the disk outlives its instance"),
     "no label": (lambda v: config(v)["labels"].pop("owner"), "instances have no label owner"),
+    "no guard": (
+        lambda v: replaced(v, "head_start_ray_commands", "harness.cluster.spot_guard", "harness"),
+        "nothing starts the spot guard",
+    ),
     "no account": (
         lambda v: config(v, "gpu_spot").pop("serviceAccounts"),
         "workers have no service account",
