@@ -29,15 +29,15 @@ def check(
 ) -> None:
     """Find what is wrong with a cluster before it costs anything: a line each, with the remedy; exit code 2 if any.
 
-    Looks at the file and, with credentials, at the account; nothing is changed.
+    Looks at the file and, once that is right, at the account or the machines; nothing is changed.
     """
     from harness.cluster.check import findings_in_file, findings_outside
     from harness.cluster.files import read_cluster
 
     file = read_cluster(path)
     found = findings_in_file(file)
-    if not offline:
-        found += findings_outside(file)
+    if not found and not offline:
+        found = list(findings_outside(file))
     for finding in found:
         typer.echo(f"{path}: {finding}")
     if found:

@@ -47,10 +47,12 @@ def submitted(checkout: Path, state: Path, *arguments: str) -> str:
 
 
 def test_a_sweep_runs_on_all_nodes_of_a_job_and_leaves_nothing(checkout: Path, tmp_path: Path) -> None:
-    sweep = sweeps.written(checkout, algorithms={"erm": None}, data={"name": "digits", "targets": ["scan"]})
+    one = {"algorithms": {"erm": None}, "data": {"name": "digits", "targets": ["scan"]}}
+    sweep = sweeps.written(checkout, **one, search={"num_trials": 2}, final={"seeds": 1})
     printed = submitted(checkout, tmp_path / "slurm", str(sweep), "--set", "resources.cpus_per_trial=2")
     assert "On worker node. Connecting to Ray cluster at node1:" in printed
     records = Journal(checkout / "results" / "tiny").read()
+    assert len(records) == 3
     assert {record.state for record in records} <= {"finished", "pruned"}
     assert (checkout / "results" / "tiny" / "report.html").is_file()
     assert list(checkout.glob(".ray_token_*")) == []

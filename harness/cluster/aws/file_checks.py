@@ -17,6 +17,12 @@ NEW_VALUES = ("InstanceType",)
 """Members whose values become more every month: the SDK's list of them is never complete."""
 
 
+def location(file: ClusterFile) -> Iterator[Finding]:
+    """Where."""
+    if not file.provider.get("region"):
+        yield Finding(where="provider", what="it has no region", remedy="such as region: us-west-2")
+
+
 def node_config_keys(file: ClusterFile) -> Iterator[Finding]:
     """Typos and wrong types inside node_config, which Ray passes on to EC2 as it is."""
     shape = _run_instances()
@@ -185,6 +191,7 @@ def _against(shape: Any, value: Any, where: str) -> Iterator[Finding]:
 
 
 CHECKS = (
+    location,
     node_config_keys,
     open_ports,
     network_interfaces,

@@ -107,6 +107,7 @@ OF_ANY_LAUNCHER: dict[str, tuple[Change, str]] = {
     ),
 }
 OF_AWS: dict[str, tuple[Change, str]] = {
+    "nowhere": (lambda v: v["provider"].pop("region"), "it has no region"),
     "typo": (
         lambda v: config(v).update(InstanceMarketOption={}),
         "node_config.InstanceMarketOption: unknown key; did you mean 'InstanceMarketOptions'?",
