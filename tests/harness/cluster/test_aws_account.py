@@ -1,5 +1,6 @@
 """Bootstrap and the checks of an account against moto's AWS: made once, corrected, taken away; others' things stay."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
+from ray.autoscaler._private.aws.config import _configure_from_network_interfaces, bootstrap_aws
+from ray.autoscaler._private.util import prepare_config
 from typer.testing import CliRunner
 
 from harness.cli import app
@@ -108,6 +111,32 @@ def test_ssh_is_open_to_the_callers_range_alone_and_follows_it(session: Session,
     for step in steps:
         step.do()
     assert open_to(group_of(session)) == [(22, OFFICE)]
+
+
+def as_ray_starts_it(file: ClusterFile) -> Any:
+    """The node types, as Ray's own launcher fills them in before it starts a head."""
+    return bootstrap_aws(prepare_config(copy.deepcopy(dict(file.values))))["available_node_types"]
+
+
+def test_ray_finds_what_was_made_and_opens_nothing(session: Session, file: ClusterFile) -> None:
+    bootstrapped(session, file)
+    group = group_of(session)["GroupId"]
+    started = as_ray_starts_it(file)
+    assert {tuple(node["node_config"]["SecurityGroupIds"]) for node in started.values()} == {(group,)}
+    assert started["head"]["node_config"]["IamInstanceProfile"] == {"Name": "ndcl-head"}
+    assert open_to(group_of(session)) == [(22, HOME)]
+
+
+def test_without_bootstrap_ray_lets_everybody_in(session: Session, file: ClusterFile) -> None:
+    as_ray_starts_it(file)
+    assert open_to(group_of(session)) == [(22, "0.0.0.0/0")]
+
+
+def test_ray_takes_the_interfaces_of_efa_as_they_are_written(session: Session, tmp_path: Path) -> None:
+    file = read_cluster(filled_in("aws-efa", tmp_path))
+    node_types = {"available_node_types": copy.deepcopy(dict(file.node_types))}
+    gpu = _configure_from_network_interfaces(node_types)["available_node_types"]["gpu"]["node_config"]
+    assert (gpu["SubnetIds"], gpu["SecurityGroupIds"]) == (["subnet-mine"], ["sg-mine"])
 
 
 @pytest.mark.parametrize("cidr", ["0.0.0.0/0", "::/0", "203.0.113.7/24", "home"])
