@@ -25,6 +25,8 @@ PURE = {
     "status",
     "status_view",
     *(f"cluster/{name}" for name in ("cost", "files", "findings", "kuberay", "launcher", "prices", "ray_schema")),
+    "storage",
+    "stored_checkpoints",
 }
 
 

@@ -1,8 +1,7 @@
 """A sweep on a cluster whose autoscaler starts and ends nodes, which are processes, for waiting trials: a program.
 
-`python -m tests.cluster.autoscaled_sweep SWEEP.yaml RESULTS`, in network, mount and process namespaces of its own, since
-it starts a head as a cluster's YAML does and ends all Ray that it sees. Prints, as JSON, the numbers of nodes one after
-the other.
+`python -m tests.cluster.autoscaled_sweep SWEEP.yaml RESULTS`, in network, mount and process namespaces of its own,
+since it starts a head as a cluster's YAML does. Prints, as JSON, the numbers of nodes one after the other.
 """
 
 import json
@@ -49,9 +48,9 @@ CONFIG: dict[str, Any] = {
     "file_mounts_sync_continuously": False,
     "rsync_exclude": [],
     "rsync_filter": [],
-    "head_node_type": "head",
+    "head_node_type": "ray.head.default",
     "available_node_types": {
-        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "worker": {
             "resources": {"CPU": 1, "object_store_memory": 100_000_000},
             "node_config": {},
@@ -102,6 +101,7 @@ def start_head() -> None:
         "--num-cpus=0",
         "--object-store-memory=100000000",
         "--dashboard-host=127.0.0.1",
+        "--node-ip-address=127.0.0.1",  # Ray looks for its own by a way out, which there is not
     ]
     subprocess.run(
         [*command, f"--autoscaling-config={BOOTSTRAP_FILE.expanduser()}"], env={**os.environ, **options}, check=True

@@ -75,12 +75,12 @@ class Front:
         self._app, self._state = app, state
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = io.BytesIO(body)
         signed = re.search(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
         key, service = signed.groups() if signed else ("", "")
-        if service not in ("ec2", "iam", "sts"):
+        if service not in ("ec2", "iam", "sts"):  # objects' contents come in pieces, and only moto puts them together
             return self._app(environ, start)
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
         query = {name: values[0] for name, values in parse_qs(body.decode("latin1")).items()}
         role, action = self._state.roles.get(key), query.get("Action", "")
         error = self._refusal(role, service, action, query)

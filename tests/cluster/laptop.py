@@ -27,7 +27,7 @@ class Laptop:
         self.run("ray", "get-auth-token", "--generate")
         (self.home / ".ray" / "auth_token").chmod(0o600)
 
-    def run(self, *words: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
         """Run a program to its end, with its errors among its output."""
         return subprocess.run(
             ["ip", "netns", "exec", self.network, *words],
@@ -53,13 +53,13 @@ class Laptop:
                 stderr=subprocess.STDOUT,
             )
 
-    def ndcl(self, *words: str, seconds: float = 240) -> str:
+    def ndcl(self, *words: str, seconds: float = 600) -> str:
         """What `ndcl` prints; it must end well."""
         code, output = self.ndcl_code(*words, seconds=seconds)
         assert code == 0, output[-6000:]
         return output
 
-    def ndcl_code(self, *words: str, seconds: float = 240) -> tuple[int, str]:
+    def ndcl_code(self, *words: str, seconds: float = 600) -> tuple[int, str]:
         """How `ndcl` ends, and what it prints."""
         done = self.run(sys.executable, "-m", "harness.cli", *words, seconds=seconds)
         return done.returncode, done.stdout

@@ -49,7 +49,7 @@ def run_alone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     spaces = ["unshare", "-n", "-m", "-p", "-i", "-f", "--mount-proc", "--kill-child"]
     package = str(Path(fake_multi_node.__file__).parent)
     command = [*spaces, "bash", "-c", ALONE, "_", str(folder / "overlay"), package, sys.executable, *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
 
 def test_a_sweep_brings_nodes_up_and_idle_ones_go(tmp_path: Path) -> None:
