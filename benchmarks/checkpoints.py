@@ -2,10 +2,10 @@
 
     python benchmarks/checkpoints.py [--backbones small_cnn:28 resnet18:64] [--rounds 7] [--steps 6] [--place URI]
 
-Both in turn in one run, of the same training: some steps, a checkpoint, and so on. In the background a step waits for
-the copy, and for its share of the processor while the copy is written: `cost` is the wait for the call, and what the
-steps after it take longer than those after a checkpoint that was written at once. Medians over the rounds. The defaults
-take about two minutes on two CPU cores.
+Both in turn in one run, of the same training: a checkpoint, some steps, and so on. In the background the training waits
+for a copy, and its next steps share the processor with what writes it: `steps` is how much longer they take than those
+after a checkpoint that was written at once. Medians over the rounds; ratios are medians of those of neighbours. The
+defaults take about two minutes on two CPU cores.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -71,25 +72,32 @@ def measure(backbone: str, size: int, rows: int, rounds: int, num_steps: int, pl
     pairs = [[Measured(training, folder, num_steps, way) for way in (False, True)] for _ in range(rounds + 1)][1:]
     at_once, later = zip(*pairs, strict=True)
     evaluations.close()
-    quiet = statistics.median(each.steps for each in at_once)
-    costs = [statistics.median(each.call + each.steps for each in ways) - quiet for ways in (at_once, later)]
-    calls = [statistics.median(each.call for each in ways) for ways in (at_once, later)]
-    writing = statistics.median(each.writing for each in later)
-    times = [quiet / num_steps, *calls, writing, *costs]
+    waits = statistics.median(first.call / second.call for first, second in pairs)
+    slower = statistics.median(second.steps / first.steps for first, second in pairs)
+    step = _median_ms(each.steps / num_steps for each in at_once)
+    calls = [_median_ms(each.call for each in way) for way in (at_once, later)]
+    writing = _median_ms(each.writing for each in later)
     return [
-        f"{backbone} {size} px",
-        f"{mebibytes:.0f}",
-        *(f"{1e3 * t:.1f}" for t in times),
-        f"{costs[0] / costs[1]:.1f}",
+        f"{backbone}:{size}",
+        f"{mebibytes:.1f}",
+        step,
+        *calls,
+        f"{waits:.1f}",
+        writing,
+        f"{100 * slower - 100:+.0f} %",
     ]
 
 
-def _tensors(state: object) -> list[torch.Tensor]:
-    if isinstance(state, dict | list):
-        return [
-            tensor for value in (state.values() if isinstance(state, dict) else state) for tensor in _tensors(value)
-        ]
-    return [state] if isinstance(state, torch.Tensor) else []
+def _median_ms(seconds: Iterable[float]) -> str:
+    return f"{1e3 * statistics.median(seconds):.1f}"
+
+
+def _tensors(state: object) -> Iterator[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for value in state.values():
+            yield from _tensors(value)
 
 
 def main() -> None:
@@ -101,7 +109,7 @@ def main() -> None:
     parser.add_argument("--place", help="a path or a URI; default: a temporary folder")
     arguments = parser.parse_args()
     table = Table(title=f"What a training waits for a checkpoint, {torch.get_num_threads()} threads")
-    for name in ("network", "MiB", "ms a step", "call", "in background", "writing", "cost", "in background", "ratio"):
+    for name in ("network", "MiB", "step ms", "at once ms", "behind ms", "ratio", "writing ms", "steps"):
         table.add_column(name, justify="right")
     with tempfile.TemporaryDirectory() as name:
         for number, backbone in enumerate(arguments.backbones):

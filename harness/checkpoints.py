@@ -51,6 +51,9 @@ class AnyCheckpointFolders(Protocol):
     def newest(self, trial: str) -> str | None:
         """The trial's whole checkpoint of the highest step, over all starts, or None."""
 
+    def has_arrived(self, checkpoint: str) -> bool:
+        """Whether all files of a checkpoint that Ray has told of are there."""
+
     def copy(self, checkpoint: str, trial: str) -> str:
         """Copy another trial's checkpoint to be the newest of `trial`."""
 
@@ -100,6 +103,10 @@ class CheckpointFolders:
         """The trial's whole checkpoint of the highest step, over all starts, or None."""
         folders = sorted(self._all(trial), key=lambda folder: _step(folder) or 0, reverse=True)
         return next((str(folder) for folder in folders if is_whole(folder)), None)
+
+    def has_arrived(self, checkpoint: str) -> bool:
+        """True: what can't be written to a disk is an error there."""
+        return True
 
     def copy(self, checkpoint: str, trial: str) -> str:
         """Copy another trial's checkpoint to be the newest of `trial`."""

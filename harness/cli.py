@@ -15,6 +15,7 @@ from harness import cli_models
 from harness.cli_cluster import cluster
 from harness.cli_data import data
 from harness.cli_sweeps import recorded_sweep, sweep_name
+from harness.tracking_uri import artifact_folder, store_uri, tracking_uri, without_secrets
 from ndcl.errors import NonFiniteLossError, UserError
 
 if TYPE_CHECKING:
@@ -201,8 +202,6 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the results, for this machine alone; Ctrl-C ends it."""
-    from harness.tracking import artifact_folder, store_uri
-
     store = results / "mlflow.db"
     if not store.is_file():
         raise UserError(f"there is no MLflow store in {results}; run a sweep first, or give --results")
@@ -277,7 +276,9 @@ def _show_result(made: "Plan", result: "SweepResult") -> None:
     if problem:
         typer.echo(f"MLflow is not complete: {problem}; complete it with: ndcl sync {made.name}{where}")
     typer.echo(f"results: {made.folder}")
-    typer.echo(f"next: ndcl ui{where}")
+    uri = tracking_uri(made.results, made.tracking_uri)
+    is_ours = uri == store_uri(made.results)
+    typer.echo(f"next: ndcl ui{where}" if is_ours else f"MLflow: {without_secrets(uri)}")
 
 
 def _report_problem(made: "Plan") -> str | None:

@@ -29,15 +29,15 @@ def check(
 ) -> None:
     """Find what is wrong with a cluster before it costs anything: a line each, with the remedy; exit code 2 if any.
 
-    Looks at the file and, with credentials, at the account; nothing is changed.
+    Looks at the file and, once that is right, at the account or the machines; nothing is changed.
     """
     from harness.cluster.check import findings_in_file, findings_outside
     from harness.cluster.files import read_cluster
 
     file = read_cluster(path)
     found = findings_in_file(file)
-    if not offline:
-        found += findings_outside(file)
+    if not found and not offline:
+        found = list(findings_outside(file))
     for finding in found:
         typer.echo(f"{path}: {finding}")
     if found:
@@ -68,7 +68,7 @@ def bootstrap(
     from harness.cluster.aws.bootstrap import after, missing, own_address, removal
     from harness.cluster.aws.buckets import kept
     from harness.cluster.aws.session import answered, open_session
-    from harness.cluster.aws.wanted import wanted_by
+    from harness.cluster.aws.wanted import NOBODY, wanted_by
     from harness.cluster.files import read_cluster
 
     file = read_cluster(path)
@@ -76,7 +76,7 @@ def bootstrap(
         raise UserError(f"{path}: it is a cluster of {file.kind}; give one of {provider} with --cluster")
     session = open_session(file.provider["region"])
     with answered():
-        wanted = wanted_by(file, session, cidr or own_address(), bucket)
+        wanted = wanted_by(file, session, cidr or (NOBODY if destroy else own_address()), bucket)
         steps = removal(session, wanted) if destroy else missing(session, wanted, file)
         last = kept(session, wanted) if destroy else None
         typer.echo(f"AWS account {session.account.number}, {session.account.region}:")

@@ -112,8 +112,13 @@ class Conductor:
         self._failures[name] = reason, log
 
     def on_checkpoint(self, name: str, path: str) -> None:
-        """A new checkpoint is stored, at this path as Ray tells it; the trial's earlier ones go."""
+        """A new checkpoint is stored, at this path as Ray tells it; the trial's earlier ones go.
+
+        One that has not arrived whole is passed over, and the earlier one stays.
+        """
         folder = self._folders.address(path)
+        if not self._folders.has_arrived(folder):
+            return
         self._put(replace(self.agenda.records[name], checkpoint=folder))
         self._folders.keep_only(name, folder)
 

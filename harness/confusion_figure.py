@@ -10,8 +10,9 @@ MOST_NAMED = 40
 """With more classes their names would not be legible."""
 
 
-def draw_confusion(confusion: Confusion, classes: Sequence[str], title: str, paths: Sequence[Path]) -> None:
+def draw_confusion(confusion: Confusion, title: str, paths: Sequence[Path]) -> None:
     """Write the matrix, each row shaded by its shares, to each of `paths`."""
+    classes = confusion.classes
     size = 3.5 + 0.16 * min(len(classes), MOST_NAMED)
     figure = new_figure(size, size, title)
     panel = figure.subplots()

@@ -3,9 +3,8 @@
 Legend: K classes; row k has the test images of class k, column j those of them that were taken for class j.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from harness.records import TrialRecord
 from harness.selection import best_checkpoint
 
-CONFUSION, CLASSES = "target_confusion", "classes"
-"""Where an evaluation has the matrix of the target's test images, and the names of the classes."""
+CONFUSION = "target_confusion"
+"""Where an evaluation has the matrix of the target's test images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +44,17 @@ class Confusion:
 def confusion_of(shown: Sequence[TrialRecord]) -> Confusion | None:
     """Of the final runs among the records that count; None if none of them has a matrix."""
     checkpoints = [best_checkpoint(record) for record in shown if record.stage == "final"]
-    found = [point for point in checkpoints if point and point.get(CONFUSION)]
+    found = [np.asarray(point[CONFUSION], np.int64) for point in checkpoints if point and point.get(CONFUSION)]
     if not found:
         return None
-    counts = np.sum([np.asarray(point[CONFUSION], np.int64) for point in found], axis=0)
+    counts = np.sum(found, axis=0)
     return Confusion(
         counts=tuple(tuple(map(int, row)) for row in counts),
-        classes=class_names(found[0], len(counts)),
+        classes=class_names(shown[0], len(counts)),
         num_seeds=len(found),
     )
 
 
-def class_names(evaluation: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
-    """Names of the classes in id order; their ids if the evaluation was recorded without names."""
-    return tuple(evaluation.get(CLASSES) or map(str, range(num_classes)))
+def class_names(record: TrialRecord, num_classes: int) -> tuple[str, ...]:
+    """Names of the classes in id order; their ids in a record of an earlier version, which does not know them."""
+    return tuple(record.environment.get("data", {}).get("classes") or map(str, range(num_classes)))

@@ -39,7 +39,7 @@ def margins_of(shown: Sequence[TrialRecord]) -> Margins | None:
     return Margins(
         groups={side: _groups(own) for side, own in parts.items()},
         per_class=per_class,
-        classes=class_names(found[0], len(per_class["target"])),
+        classes=class_names(shown[0], len(per_class["target"])),
         num_seeds=len(found),
     )
 

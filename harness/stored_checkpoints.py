@@ -48,6 +48,14 @@ class StoredCheckpointFolders:
         whole = [folder for folder, files in listed.items() if self._is_whole(folder, files)]
         return join(self.place, max(whole, key=self._step)) if whole else None
 
+    def has_arrived(self, checkpoint: str) -> bool:
+        """Whether all its files are there: pyarrow, by which Ray uploads, does not tell of an upload that failed."""
+        folder = self._relative(checkpoint)
+        root = PurePosixPath(f"{self._root}/{folder}")
+        files = {str(PurePosixPath(path).relative_to(root)) for path in self._paths(folder, recursive=True)}
+        self._known[_trial(folder)].add(folder)
+        return self._is_whole(folder, files)
+
     def copy(self, checkpoint: str, trial: str) -> str:
         """Copy another trial's checkpoint to be the newest of `trial`."""
         from pyarrow import fs
@@ -86,10 +94,11 @@ class StoredCheckpointFolders:
                 found["/".join(parts[:3])].add("/".join(parts[3:]))
         return found
 
-    def _paths(self, *, recursive: bool) -> list[str]:
+    def _paths(self, folder: str = "", *, recursive: bool) -> list[str]:
         from pyarrow import fs
 
-        selector = fs.FileSelector(self._root, recursive=recursive, allow_not_found=True)
+        below = f"{self._root}/{folder}".rstrip("/")
+        selector = fs.FileSelector(below, recursive=recursive, allow_not_found=True)
         with clear_storage_errors(self.place):
             return [info.path for info in self._filesystem.get_file_info(selector)]
 

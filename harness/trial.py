@@ -68,7 +68,7 @@ def evaluated(config: dict[str, Any], own: "tune.Checkpoint | None") -> Iterator
         if folder is not None:
             yield None, (folder / EVALUATION_FILE).read_text()
         for training, evaluation in _trained(legs, problem, folder, config["take_over"]):
-            values = with_confusion(evaluation, problem.store.classes) if config["confusion"] else evaluation.to_dict()
+            values = with_confusion(evaluation) if config["confusion"] else evaluation.to_dict()
             yield training, to_json(values | {"system": usage.since_last()} | where)
 
 

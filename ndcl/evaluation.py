@@ -81,14 +81,10 @@ class Evaluation:
         }
 
 
-def with_confusion(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
-    """Its JSON form with the `target_confusion`: [K][K] of the target's test images, or None with too many classes.
-
-    `classes` [K] are their names, which stand beside it.
-    """
+def with_confusion(evaluation: Evaluation) -> dict[str, Any]:
+    """Its JSON form with the `target_confusion`: [K][K] of the target's test images, or None with too many classes."""
     confusion = evaluation.target.confusion
-    counts = confusion and [list(row) for row in confusion]
-    return evaluation.to_dict() | {"target_confusion": counts, "classes": list(classes)}
+    return evaluation.to_dict() | {"target_confusion": confusion and [list(row) for row in confusion]}
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:

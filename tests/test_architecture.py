@@ -24,6 +24,7 @@ PURE = {
     "workers",
     "status",
     "status_view",
+    *(f"cluster/{name}" for name in ("cost", "files", "findings", "kuberay", "launcher", "prices", "ray_schema")),
     "storage",
     "stored_checkpoints",
 }

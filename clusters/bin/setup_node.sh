@@ -20,7 +20,10 @@ if [ "$(installed)" != "$wanted" ] || [ -d "$venv" ]; then
   if [ ! -f "$stamp" ]; then
     python3 -m venv --help >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null \
       || { sudo apt-get update -qq; sudo apt-get install -y -qq python3-venv; }
-    [ -x ~/.ndcl-uv/bin/uv ] || { python3 -m venv ~/.ndcl-uv; ~/.ndcl-uv/bin/pip install -q "$(grep '^uv==' "$app/requirements.lock")"; }
+    [ -x ~/.ndcl-uv/bin/uv ] || {
+      python3 -m venv ~/.ndcl-uv
+      ~/.ndcl-uv/bin/pip install -q "$(grep '^uv==' "$app/requirements.lock")"
+    }
     # The same Python on every node: Ray refuses nodes of another minor version.
     [ -x "$venv/bin/python" ] || ~/.ndcl-uv/bin/uv venv --quiet --python 3.11 "$venv"
     ~/.ndcl-uv/bin/uv pip install --quiet --python "$venv/bin/python" -r "$app/requirements.lock"
@@ -29,4 +32,7 @@ if [ "$(installed)" != "$wanted" ] || [ -d "$venv" ]; then
   once "export PATH=$venv/bin:\$PATH"
   export PATH="$venv/bin:$PATH"
 fi
-[ "$(installed)" = "$wanted" ] || { echo "setup_node.sh: ray $wanted is not installed on $(hostname), found '$(installed)'" >&2; exit 1; }
+[ "$(installed)" = "$wanted" ] || {
+  echo "setup_node.sh: ray $wanted is not installed on $(hostname), found '$(installed)'" >&2
+  exit 1
+}

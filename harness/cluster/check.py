@@ -50,12 +50,20 @@ def _in_aws(file: ClusterFile) -> Iterator[Finding]:
     try:
         session = open_session(file.provider["region"])
     except UserError as error:
-        what, _, remedy = str(error).partition("; ")
-        yield Finding(where="account", what=what, remedy=remedy)
+        yield _unanswered(error)
         return
     for check in account_checks.CHECKS:
-        with answered():
-            yield from list(check(session, file))
+        try:
+            with answered():
+                yield from list(check(session, file))
+        except UserError as error:
+            yield _unanswered(error)
+
+
+def _unanswered(error: UserError) -> Finding:
+    """What could not be looked at."""
+    what, _, remedy = str(error).partition("; ")
+    return Finding(where="account", what=what, remedy=remedy or "look into the account")
 
 
 def _distinct(findings: Iterable[Finding]) -> list[Finding]:

@@ -9,8 +9,10 @@ from typing import Any
 from harness.cluster.files import ClusterFile
 from harness.cluster.findings import Finding
 from harness.cluster.prices import read_prices
+from harness.cluster.spot_guard import is_spot
 
 PLACEHOLDER = "CHANGE-ME"
+GUARD = "harness.cluster.spot_guard"
 WORKER_PORTS = range(10002, 20000)
 """Where Ray's workers listen."""
 TOKEN = "ray get-auth-token --generate, and chmod 600 ~/.ray/auth_token"
@@ -172,19 +174,24 @@ def stopped_nodes(file: ClusterFile) -> Iterator[Finding]:
 
 def on_demand_beside_spot(file: ClusterFile) -> Iterator[Finding]:
     """Ray asks for the same type for ever where there is no capacity."""
-    markets = {name: node_type.get("labels", {}).get("ray.io/market-type") for name, node_type in _workers(file)}
+    steady = [node_type["resources"] for _, node_type in _workers(file) if not is_spot(node_type)]
     for name, node_type in _workers(file):
-        others = [
-            other
-            for other, its in _workers(file)
-            if markets[other] == "on-demand" and its["resources"] == node_type["resources"]
-        ]
-        if markets[name] == "spot" and not others:
+        if is_spot(node_type) and node_type["resources"] not in steady:
             yield Finding(
                 where=f"available_node_types.{name}",
                 what="it is spot, and no on-demand type has the same resources: without spot capacity trials wait",
                 remedy="add one with labels: {ray.io/market-type: on-demand}",
             )
+
+
+def spot_guard(file: ClusterFile) -> Iterator[Finding]:
+    """Ray itself never falls back from spot to on-demand."""
+    has_spot = any(is_spot(node_type) for _, node_type in _workers(file))
+    if has_spot and not any(GUARD in command for command in file.commands("head_start_ray_commands")):
+        what = "nothing starts the spot guard, so that trials wait while there is no spot capacity"
+        yield Finding(
+            where="head_start_ray_commands", what=what, remedy=f"start python -m {GUARD} as clusters/aws.yaml"
+        )
 
 
 def promised_resources(file: ClusterFile) -> Iterator[Finding]:
@@ -233,5 +240,6 @@ CHECKS = (
     results_outlive_the_cluster,
     stopped_nodes,
     on_demand_beside_spot,
+    spot_guard,
     promised_resources,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.confusion_figure import draw_confusion
 from harness.records import TrialRecord
-from harness.report_confusion import CONFUSION, confusion_of
+from harness.report_confusion import CONFUSION, class_names, confusion_of
 from harness.selection import best_checkpoint
 from harness.tracking.contents import per_class_accuracies
 
@@ -21,7 +21,7 @@ def write_results(record: TrialRecord, folder: Path) -> bool:
     if best is None:
         return False
     facts = record.environment.get("data", {})
-    classes = facts.get("classes") or [str(k) for k in range(len(best["target"]["per_class"]))]
+    classes = class_names(record, len(best["target"]["per_class"]))
     _write_table(folder / "per_class.csv", *_per_class(best, classes, facts))
     counts = best.get(CONFUSION)
     if counts:
@@ -30,7 +30,7 @@ def write_results(record: TrialRecord, folder: Path) -> bool:
         confusion = confusion_of([record])
         assert confusion is not None, record.name
         title = f"{record.study.target}: classes (rows) and what they were taken for"
-        draw_confusion(confusion, classes, title, [folder / "confusion.png"])
+        draw_confusion(confusion, title, [folder / "confusion.png"])
     return True
 
 

@@ -120,7 +120,7 @@ def _record(
     slow = 2.0 if plan.key.algorithm == "ndcl" else 1.0
     return TrialRecord(
         study=plan.key, stage=stage, number=number, values=values, state=state,
-        config=plan.train_config(values, seed).to_dict(),
+        config=plan.train_config(values, seed).to_dict(), environment={"data": {"classes": list(CLASSES)}},
         evaluations=tuple(_evaluation(step, base * (1 - 12 / (step + 40)), slow, rng) for step in steps),
         started=started, ended=started + 50,
         reason="worse than others at step 50" if state == "pruned" else None,
@@ -140,7 +140,7 @@ def _evaluation(step: int, base: float, slow: float, rng: np.random.Generator) -
         "validation_accuracy": source + 0.08, "worst_domain_accuracy": source, "few_shot_accuracy": source - 0.1,
         "leave_one_domain_out_accuracy": None, "oracle_accuracy": overall, "held_out": None, "oracle": None,
         "validation": {}, "target": part | {"per_class": per_class}, "target_confusion": confusion,
-        "classes": list(CLASSES), "diagnostics": _diagnostics(source, per_class),
+        "diagnostics": _diagnostics(source, per_class),
     }  # fmt: skip
 
 

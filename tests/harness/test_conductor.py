@@ -201,6 +201,16 @@ def test_an_older_checkpoint_goes_when_a_newer_is_stored(stage: Stage) -> None:
     assert stage.kept() == {newer}
 
 
+def test_an_older_checkpoint_stays_when_a_newer_has_not_arrived(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = stage.start()
+    stage.play(name, 2)
+    older = stage.kept()
+    monkeypatch.setattr(CheckpointFolders, "has_arrived", lambda folders, checkpoint: False)
+    stage.play(name, 4)
+    assert older <= stage.kept()
+    assert stage.record(name).checkpoint in older
+
+
 def test_interrupted_trials_go_on_from_their_newest_whole_checkpoint(stage: Stage) -> None:
     name = stage.start()
     stage.play(name, 2)

@@ -93,7 +93,7 @@ def test_confusions_are_those_of_the_selected_checkpoints_added_up():
 
 def test_classes_go_by_their_names():
     named = final(1, None, [[3, 1], [2, 2]])
-    named = replace(named, evaluations=tuple(point | {"classes": ["dog", "giraffe"]} for point in named.evaluations))
+    named = replace(named, environment={"data": {"classes": ["dog", "giraffe"]}})
     assert confusion_of([named]).classes == ("dog", "giraffe")
     assert confusion_of([named]).largest_mistake == ("giraffe", "dog", 0.5)
 

@@ -154,8 +154,8 @@ def test_what_is_missing_and_what_failed_is_told(page):
 
 def test_classes_go_by_their_names():
     made = measured("erm", "scan", 0.5)
-    told = {"target_confusion": [[1, 3], [0, 4]], "classes": ["dog<", "giraffe"]}
-    text = html([replace(made, evaluations=tuple(point | told for point in made.evaluations))])
+    told = tuple(point | {"target_confusion": [[1, 3], [0, 4]]} for point in made.evaluations)
+    text = html([replace(made, evaluations=told, environment={"data": {"classes": ["dog<", "giraffe"]}})])
     assert "dog&lt; taken for giraffe: 75\N{NO-BREAK SPACE}%" in text
     assert "<summary>The 2 classes in order</summary><p>dog&lt;, giraffe</p>" in text
     assert "classes in order" not in html(sweep_records())  # there they are called by their numbers

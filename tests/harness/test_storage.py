@@ -17,7 +17,7 @@ from harness.records import Journal
 from harness.storage import Storage, recorded_storage
 from harness.sweep_folder import prepare, sweep_id
 from ndcl import checkpoints
-from ndcl.checkpoints import STATE, Content, Parts
+from ndcl.checkpoints import MANIFEST, STATE, Content, Parts
 from ndcl.data.remote import filesystem_of, join
 from ndcl.errors import UserError
 from tests.harness.made_records import record
@@ -194,6 +194,18 @@ def test_a_checkpoint_of_several_trainings_is_whole_with_all_of_them(stage: Stag
     whole = stage.leave("run-0001/a/checkpoint_000000", 2, parts=("art", "ink"))
     stage.leave("run-0001/a/checkpoint_000001", 4, parts=("art", "ink"), without=f"{TRAINING}/ink/{STATE}")
     assert stage.folders.newest("a") == stage.folders.address(whole)
+
+
+def test_a_checkpoint_that_has_not_arrived_whole_is_told_and_goes_with_the_next(bucket: str, tmp_path: Path) -> None:
+    stage = Stage(join(bucket, tmp_path.name), tmp_path)
+    assert stage.folders.has_arrived(stage.folders.address(stage.leave("run-0001/a/checkpoint_000000", 2)))
+    for number, missing in enumerate([f"{TRAINING}/{STATE}", f"{TRAINING}/{MANIFEST}", EVALUATION_FILE], start=1):
+        told = stage.leave(f"run-0001/a/checkpoint_00000{number}", 4, without=missing)
+        assert not stage.folders.has_arrived(stage.folders.address(told))
+    later = stage.folders.address(stage.leave("run-0001/a/checkpoint_000009", 6))
+    assert stage.folders.has_arrived(later)
+    stage.folders.keep_only("a", later)
+    assert stage.found() == {"run-0001/a/checkpoint_000009"}
 
 
 def test_only_what_is_kept_remains(stage: Stage) -> None:

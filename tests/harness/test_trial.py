@@ -101,8 +101,7 @@ def test_the_confusions_of_the_target_are_reported_if_asked_for(caught: CaughtTu
         assert counts.shape == (10, 10)
         assert counts.sum() == evaluation["target"]["num_images"]
         assert np.trace(counts) / counts.sum() == pytest.approx(evaluation["target"]["overall"])
-        assert evaluation["classes"] == list("0123456789")
-        assert not {"target_confusion", "classes"} & set(plain)
+        assert "target_confusion" not in plain
 
 
 def test_a_resumed_trial_repeats_the_last_report_and_goes_on_as_if_never_stopped(caught: CaughtTune) -> None:

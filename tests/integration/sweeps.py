@@ -159,7 +159,7 @@ def check_mlflow(plan: Plan, found: list[TrialRecord]) -> None:
         assert [point.step for point in history] == [e["step"] for e in record.evaluations], record.name
         files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
         assert files == {"config.yaml", "environment.json", "results"}, record.name
-        assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["digits"]
+        assert [data.dataset.name for data in run.inputs.dataset_inputs] == [record.study.dataset]
 
 
 def check_checkpoints(plan: Plan, found: list[TrialRecord]) -> None:

@@ -67,7 +67,7 @@ def test_a_changed_sweep_is_refused_unless_fresh(tmp_path: Path, local_ray_sessi
     assert {record.config["batch_size"] for record in result.records} == {5}
     client = MlflowClient(store_uri(tmp_path))
     runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
-    assert len(runs) == 2 * (1 + 3)
+    assert len(runs) == 2 * (1 + 1 + 3)
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 

@@ -58,6 +58,7 @@ def test_a_sweep_without_its_server(tmp_path: Path, logs: Path, monkeypatch: pyt
     assert warning.startswith(f"MLflow at http://***@{address} can't be reached (")
     assert "training goes on, and what is missing there follows" in warning
     assert f"complete it with: ndcl sync tiny --results {results}\n" in output
+    assert f"\nMLflow: http://***@{address}\n" in output
     assert "Traceback" not in output
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI")

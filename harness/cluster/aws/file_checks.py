@@ -11,11 +11,16 @@ from ndcl.errors import UserError
 WANTED_TAGS = ("project", "owner")
 """By which a bill is split."""
 EVERYBODY = ("0.0.0.0/0", "::/0")
-GUARD = "harness.cluster.spot_guard"
 RAYS_OWN = ("SubnetIds", "MinCount", "MaxCount")
 """Keys of node_config that are Ray's: it launches in one of the subnets, as many as it needs."""
 NEW_VALUES = ("InstanceType",)
 """Members whose values become more every month: the SDK's list of them is never complete."""
+
+
+def location(file: ClusterFile) -> Iterator[Finding]:
+    """Where."""
+    if not file.provider.get("region"):
+        yield Finding(where="provider", what="it has no region", remedy="such as region: us-west-2")
 
 
 def node_config_keys(file: ClusterFile) -> Iterator[Finding]:
@@ -82,16 +87,6 @@ def market_labels(file: ClusterFile) -> Iterator[Finding]:
         if label != market:
             what = f"the label says {label}, InstanceMarketOptions {market}"
             yield Finding(where=f"available_node_types.{name}.labels", what=what, remedy=f"market-type: {market}")
-
-
-def spot_guard(file: ClusterFile) -> Iterator[Finding]:
-    """Ray itself never falls back from spot to on-demand."""
-    has_spot = any("InstanceMarketOptions" in config for _, _, config in file.node_configs())
-    if has_spot and not any(GUARD in command for command in file.commands("head_start_ray_commands")):
-        what = "nothing starts the spot guard, so that trials wait while there is no spot capacity"
-        yield Finding(
-            where="head_start_ray_commands", what=what, remedy=f"start python -m {GUARD} as clusters/aws.yaml"
-        )
 
 
 def roles(file: ClusterFile) -> Iterator[Finding]:
@@ -196,12 +191,12 @@ def _against(shape: Any, value: Any, where: str) -> Iterator[Finding]:
 
 
 CHECKS = (
+    location,
     node_config_keys,
     open_ports,
     network_interfaces,
     head_is_on_demand,
     market_labels,
-    spot_guard,
     roles,
     credentials_service,
     volumes,

@@ -10,6 +10,8 @@ from ndcl.errors import UserError
 
 MARK = "ndcl-cluster"
 """The tag of all that bootstrap makes: nothing else is changed or deleted."""
+NOBODY = "127.0.0.1/32"
+"""Where nothing is to be opened."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Bootstrap and the checks of an account against moto's AWS: made once, corrected, taken away; others' things stay."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
+from ray.autoscaler._private.aws.config import _configure_from_network_interfaces, bootstrap_aws
+from ray.autoscaler._private.util import prepare_config
 from typer.testing import CliRunner
 
 from harness.cli import app
@@ -15,6 +18,7 @@ from harness.cluster.aws.account_checks import CHECKS, launches
 from harness.cluster.aws.bootstrap import missing, removal
 from harness.cluster.aws.session import Session, open_session
 from harness.cluster.aws.wanted import Wanted, wanted_by
+from harness.cluster.check import findings_outside
 from harness.cluster.files import ClusterFile, read_cluster
 from ndcl.errors import UserError
 from tests.harness.cluster.made_clusters import changed, filled_in
@@ -107,6 +111,32 @@ def test_ssh_is_open_to_the_callers_range_alone_and_follows_it(session: Session,
     for step in steps:
         step.do()
     assert open_to(group_of(session)) == [(22, OFFICE)]
+
+
+def as_ray_starts_it(file: ClusterFile) -> Any:
+    """The node types, as Ray's own launcher fills them in before it starts a head."""
+    return bootstrap_aws(prepare_config(copy.deepcopy(dict(file.values))))["available_node_types"]
+
+
+def test_ray_finds_what_was_made_and_opens_nothing(session: Session, file: ClusterFile) -> None:
+    bootstrapped(session, file)
+    group = group_of(session)["GroupId"]
+    started = as_ray_starts_it(file)
+    assert {tuple(node["node_config"]["SecurityGroupIds"]) for node in started.values()} == {(group,)}
+    assert started["head"]["node_config"]["IamInstanceProfile"] == {"Name": "ndcl-head"}
+    assert open_to(group_of(session)) == [(22, HOME)]
+
+
+def test_without_bootstrap_ray_lets_everybody_in(session: Session, file: ClusterFile) -> None:
+    as_ray_starts_it(file)
+    assert open_to(group_of(session)) == [(22, "0.0.0.0/0")]
+
+
+def test_ray_takes_the_interfaces_of_efa_as_they_are_written(session: Session, tmp_path: Path) -> None:
+    file = read_cluster(filled_in("aws-efa", tmp_path))
+    node_types = {"available_node_types": copy.deepcopy(dict(file.node_types))}
+    gpu = _configure_from_network_interfaces(node_types)["available_node_types"]["gpu"]["node_config"]
+    assert (gpu["SubnetIds"], gpu["SecurityGroupIds"]) == (["subnet-mine"], ["sg-mine"])
 
 
 @pytest.mark.parametrize("cidr", ["0.0.0.0/0", "::/0", "203.0.113.7/24", "home"])
@@ -294,6 +324,19 @@ def test_without_credentials_it_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     assert "account: AWS: there are no credentials; run aws configure, or set AWS_PROFILE" in result.output
 
 
+def test_what_may_not_be_asked_is_told_and_the_rest_is_checked(
+    session: Session, file: ClusterFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrapped(session, file)
+    monkeypatch.setattr("harness.cluster.aws.session.open_session", lambda region: session)
+    with Stubber(session.s3) as stub:
+        stub.add_client_error("head_bucket", "AccessDenied", "No.")
+        told = [str(finding) for finding in findings_outside(file)]
+    assert told == [
+        "account: AWS refuses HeadBucket (No.); use credentials that may do it, or ask who runs the account"
+    ]
+
+
 def test_the_command_says_first_what_it_will_do_and_asks(session: Session, tmp_path: Path) -> None:
     path = filled_in("aws", tmp_path)
     command = ["cluster", "bootstrap", "aws", "--cluster", str(path), "--cidr", HOME]
@@ -305,7 +348,7 @@ def test_the_command_says_first_what_it_will_do_and_asks(session: Session, tmp_p
     assert done.exit_code == 0, done.output
     assert done.output.endswith(f"next: in {path}, under metadata, write `results: s3://{BUCKET}`\n")
     assert "nothing to do" in CliRunner().invoke(app, [*command, "--yes"]).output
-    gone = CliRunner().invoke(app, [*command, "--destroy", "--yes"])
+    gone = CliRunner().invoke(app, [*command[:-2], "--destroy", "--yes"])
     assert gone.exit_code == 0, gone.output
     assert session.s3.list_buckets()["Buckets"] == []
     assert "give one of aws with --cluster" in CliRunner().invoke(app, [*command[:4], "clusters/gcp.yaml"]).stderr
