@@ -144,7 +144,7 @@ def test_a_killed_worker_changes_nothing_and_any_number_goes_on(tmp_path: Path, 
     found = json.loads((undisturbed / "evaluations.json").read_text())
     assert [e["step"] for e in found] == [e["step"] for e in killed.evaluations] == steps
     for mine, other in zip(found, killed.evaluations, strict=True):
-        assert {**json.loads(to_json(mine)), "seconds": other["seconds"]} == other
+        assert {**json.loads(to_json(mine)), "seconds": other["seconds"], "system": other["system"]} == other
     weights = network(undisturbed / LAST)
     for name, tensor in network_of(killed).items():
         assert torch.equal(tensor, weights[name]), name
