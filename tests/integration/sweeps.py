@@ -88,7 +88,7 @@ def ended_with_test(process: "subprocess.Popen[str]") -> Iterator[None]:
             process.wait()
 
 
-def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 240) -> None:
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 480) -> None:
     """Wait until the condition holds; the process must not end before."""
     deadline = time.monotonic() + seconds
     while not condition():

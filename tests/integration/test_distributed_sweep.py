@@ -33,7 +33,7 @@ from tests.integration import sweeps
 from tests.integration.made_vectors import TARGET, write_vectors
 from tests.integration.train_workers import train_workers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # a dozen processes import Ray and torch, several times
 NO_SEARCH = {"num_trials": 1, "scheduler": {"name": "none"}}
 LONG = {"model.backbone": "linear", "num_steps": 60, "evaluate_every": 3, "batch_size": 6}
 LAST = "step-00000060"
@@ -111,7 +111,7 @@ def interrupted(folder: Path, **changes: Any) -> None:
         os.kill(train_workers(process.pid)[-1], signal.SIGKILL)
         sweeps.wait_until(lambda: has_checkpoint(folder, "stopped"), process)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=180)
     assert process.returncode == 130, output
 
 
@@ -176,7 +176,7 @@ def test_a_trial_over_three_nodes_outlives_one_of_them(tmp_path: Path) -> None:
     resources = {"workers_per_trial": {"min": 2, "max": 3}, "placement": "SPREAD"}
     path = written(tmp_path, algorithms={"erm": None}, search=NO_SEARCH, train=LONG, resources=resources)
     program = [sys.executable, "-m", "tests.integration.cluster_of_workers", str(path), str(tmp_path)]
-    result = subprocess.run(program, cwd=sweeps.ROOT, capture_output=True, text=True, timeout=400, check=False)
+    result = subprocess.run(program, cwd=sweeps.ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "3 workers on 3 nodes, then 2 workers on 2 nodes" in result.stdout
     record = record_of(tmp_path, "erm")
