@@ -6,7 +6,9 @@ STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help sweep test ui lint bench install lock clean
+DEBIAN := chromium iproute2 openssh-server rsync slurm-wlm munge
+
+.PHONY: help sweep test ui lint bench install packages lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -14,7 +16,7 @@ help: ## show this
 sweep: install ## search NDCL and ERM on the embedded digits, every domain unseen in turn
 	@$(BIN)/ndcl sweep search_spaces/digits.yaml
 
-test: lint ## lint, types and every test, in two processes
+test: lint $(if $(CI),packages) ## lint, types and every test, in two processes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 ui: install ## open the MLflow UI on 127.0.0.1
@@ -39,6 +41,14 @@ $(STAMP): requirements.lock pyproject.toml
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+packages: ## as root on Debian or Ubuntu, for the tests of clusters and pages: $(DEBIAN)
+	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "packages: not root, or no apt-get: tests that need $(DEBIAN) may be skipped"; \
+	elif ! dpkg -s $(DEBIAN) >/dev/null 2>&1; then \
+		export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -qq --no-install-recommends $(DEBIAN) >/dev/null \
+		|| echo "packages: not all could be installed: tests that need them are skipped"; \
+	fi
 
 lock: ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --no-annotate --no-header --upgrade --universal --python-version 3.11 \

@@ -15,7 +15,7 @@ from harness.checkpoints import AnyCheckpointFolders, trial_folder
 from harness.records import ENDED, WARM_STARTED, Journal, State, TrialRecord
 from harness.revision import git_revision
 from harness.search import StudySearch, open_storage
-from harness.selection import best_checkpoint, select
+from harness.selection import best_checkpoint, select, with_one_confusion
 from harness.sweep_folder import storage_problem
 from harness.warm_start import warm_values
 from ndcl.errors import UserError
@@ -81,7 +81,6 @@ class Conductor:
                     "legs": _legs(due.study, record),
                     "resume_from": record.checkpoint,
                     "take_over": bool(record.schedule),
-                    "confusion": record.stage == "final",
                     "num_threads": max(1, int(self.plan.cpus_per_process)),
                 }
             self._tell(record)
@@ -89,7 +88,7 @@ class Conductor:
 
     def on_evaluation(self, name: str, evaluation: dict[str, Any]) -> bool:
         """Take note of a running trial's evaluation; whether the trial is to be stopped early."""
-        record = self.agenda.records[name].with_evaluation(evaluation)
+        record = with_one_confusion(self.agenda.records[name].with_evaluation(evaluation))
         self._put(record)
         if record.stage == "final":
             return False

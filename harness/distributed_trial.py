@@ -15,9 +15,8 @@ import ray
 import ray.train
 from ray import tune
 
-from harness.checkpoints import EVALUATION_FILE, TRAINING
 from harness.scratch import scratch_folder
-from harness.trial import EVALUATION, AnyTraining, evaluated
+from harness.trial import EVALUATION, AnyTraining, evaluated, write_checkpoint
 from harness.worker_run import WorkerRun, errors_handed_in
 from harness.workers import Workers
 from ndcl.parallel import Group
@@ -81,10 +80,9 @@ def _goes_on(desk: Any, training: AnyTraining | None, evaluation: str) -> bool:
     group, name = Group.current(), uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=scratch_folder()) as folder:
         if training is not None:
-            training.save(Path(folder) / TRAINING)
+            write_checkpoint(Path(folder), training, evaluation)
         checkpoint = None
         if training is not None and group.is_first:
-            (Path(folder) / EVALUATION_FILE).write_text(evaluation)
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({EVALUATION: evaluation, REPORT: name} if group.is_first else {}, checkpoint)
     [goes_on] = group.from_first([ray.get(desk.answer_to.remote(name)) if group.is_first else False])

@@ -21,6 +21,8 @@ WARM_STARTED = "values from studies of other target domains"
 ENVIRONMENT = "environment"
 """Key of a reported evaluation: what its trial knows of where it runs."""
 ENDED: tuple[State, ...] = ("finished", "pruned", "failed")
+CONFUSION = "target_confusion"
+"""Key of an evaluation: the confusion matrix [K][K] of the target's test images; a record keeps that of one."""
 MOST_LOG_LINES, LOG_WIDTH = 40, 500
 
 

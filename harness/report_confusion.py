@@ -9,11 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.records import TrialRecord
+from harness.records import CONFUSION, TrialRecord
 from harness.selection import best_checkpoint
-
-CONFUSION = "target_confusion"
-"""Where an evaluation has the matrix of the target's test images."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,11 @@ other, wherever it stands. Pure.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any, Final
 
-from harness.records import TrialRecord
+from harness.records import CONFUSION, TrialRecord
 
 DEFAULT_OBJECTIVE = "validation_accuracy"
 """Mean over source domains of the accuracy on their class-balanced validation images."""
@@ -45,6 +46,13 @@ def best_checkpoint(record: TrialRecord, objective: str | None = None) -> dict[s
     names = (objective,) if objective else criteria(record)
     valued = [e for e in record.evaluations if merit(e, names) > -math.inf]
     return max(valued, key=lambda e: merit(e, names), default=None)
+
+
+def with_one_confusion(record: TrialRecord) -> TrialRecord:
+    """The record with the confusion matrix of its best checkpoint alone: of all they would be most of a journal."""
+    best = best_checkpoint(record)
+    kept = (e if e is best else {k: v for k, v in e.items() if k != CONFUSION} for e in record.evaluations)
+    return replace(record, evaluations=tuple(kept))
 
 
 def best_merit(record: TrialRecord) -> float:

@@ -68,8 +68,7 @@ def evaluated(config: dict[str, Any], own: "tune.Checkpoint | None") -> Iterator
         if folder is not None:
             yield None, (folder / EVALUATION_FILE).read_text()
         for training, evaluation in _trained(legs, problem, folder, config["take_over"]):
-            values = with_confusion(evaluation) if config["confusion"] else evaluation.to_dict()
-            yield training, to_json(values | {"system": usage.since_last()} | where)
+            yield training, to_json(with_confusion(evaluation) | {"system": usage.since_last()} | where)
 
 
 Leg = tuple[int, TrainConfig]
@@ -108,9 +107,14 @@ def report(training: AnyTraining | None, evaluation: str) -> None:
         tune.report({EVALUATION: evaluation})
         return
     with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=scratch_folder()) as name:
-        training.save(Path(name) / TRAINING)
-        (Path(name) / EVALUATION_FILE).write_text(evaluation)
+        write_checkpoint(Path(name), training, evaluation)
         tune.report({EVALUATION: evaluation}, checkpoint=tune.Checkpoint.from_directory(name))
+
+
+def write_checkpoint(folder: Path, training: AnyTraining, evaluation: str) -> None:
+    """Lay a training and its evaluation (JSON) out as a trial's checkpoint; of several workers all have to call it."""
+    training.save(folder / TRAINING)
+    (folder / EVALUATION_FILE).write_text(evaluation)
 
 
 def reset_process(seed: int, num_threads: int) -> None:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.confusion_figure import draw_confusion
-from harness.records import TrialRecord
-from harness.report_confusion import CONFUSION, class_names, confusion_of
+from harness.records import CONFUSION, TrialRecord
+from harness.report_confusion import class_names, confusion_of
 from harness.selection import best_checkpoint
 from harness.tracking.contents import per_class_accuracies
 
 
 def write_results(record: TrialRecord, folder: Path) -> bool:
-    """Write the per-class table, and a final run's confusion matrix, into `folder`; whether there was anything."""
+    """Write the per-class table and the confusion matrix into `folder`, a final run's also as a picture.
+
+    Returns whether there was anything to write.
+    """
     best = best_checkpoint(record)
     if best is None:
         return False
@@ -28,9 +31,9 @@ def write_results(record: TrialRecord, folder: Path) -> bool:
         rows = [[name, *row] for name, row in zip(classes, counts, strict=True)]
         _write_table(folder / "confusion.csv", ["class, taken for", *classes], rows)
         confusion = confusion_of([record])
-        assert confusion is not None, record.name
-        title = f"{record.study.target}: classes (rows) and what they were taken for"
-        draw_confusion(confusion, title, [folder / "confusion.png"])
+        if confusion is not None:
+            title = f"{record.study.target}: classes (rows) and what they were taken for"
+            draw_confusion(confusion, title, [folder / "confusion.png"])
     return True
 
 

@@ -171,7 +171,7 @@ def test_a_sweep_lives_through_a_reclaim_and_nothing_is_left(tmp_path: Path, clo
     wait_for(lambda: cloud.records()[0].state == "finished", "the trial's end")
     [after] = cloud.records()
     assert after.attempts == 2
-    assert after.evaluations[: len(before.evaluations)] == before.evaluations
+    assert sweeps.past(after)[: len(before.evaluations)] == sweeps.past(before)
     assert [e["step"] for e in after.evaluations] == list(range(25, 1501, 25))
 
     # It is looked at, brought home, and the idle worker goes.

@@ -103,8 +103,8 @@ def test_a_machine_loses_its_power_and_its_trial_goes_on_elsewhere(tmp_path: Pat
     after = lan.records()
     assert sorted(record.attempts for record in after) == [1, 2], "one machine, one trial"
     for record in after:
-        known = before[record.name].evaluations
-        assert record.evaluations[: len(known)] == known
+        known = sweeps.past(before[record.name])
+        assert sweeps.past(record)[: len(known)] == known
         assert [e["step"] for e in record.evaluations] == list(range(25, 1501, 25))
 
     code, output = laptop.ndcl_code("cluster", "down", cluster)

@@ -11,7 +11,7 @@ from harness.checkpoints import EVALUATION_FILE, TRAINING, CheckpointFolders
 from harness.conductor import Conductor
 from harness.config import SchedulerConfig
 from harness.plan import StudyPlan
-from harness.records import Journal, TrialRecord
+from harness.records import CONFUSION, Journal, TrialRecord
 from harness.revision import git_revision
 from harness.selection import select
 from ndcl import checkpoints
@@ -71,7 +71,7 @@ def test_a_trial_from_start_to_end(stage: Stage) -> None:
     assert config is not None
     name = config["name"]
     assert config["legs"] == [{"from_step": 0, "train": base(optimizer=base()["optimizer"] | {"learning_rate": 1e-3})}]
-    assert (config["resume_from"], config["num_threads"], config["confusion"]) == (None, 1, False)
+    assert (config["resume_from"], config["num_threads"]) == (None, 1)
     assert stage.record(name).state == "running"
     stage.play(name, 2, 4)
     stage.conductor.on_end(name)
@@ -175,6 +175,15 @@ def test_the_last_evaluation_prunes_nothing(tmp_path: Path) -> None:
         assert stage.record(name).state == "finished"
 
 
+def test_a_trial_keeps_the_confusions_of_its_best_checkpoint(stage: Stage) -> None:
+    name = stage.start()
+    for step, accuracy in ((2, 0.3), (4, 0.6), (6, 0.5)):
+        stage.conductor.on_evaluation(name, evaluation(step, accuracy) | {CONFUSION: [[step, 0], [0, 0]]})
+        stage.checkpoint(name, step, accuracy)
+    kept = {e["step"]: e[CONFUSION] for e in stage.record(name).evaluations if CONFUSION in e}
+    assert kept == {4: [[4, 0], [0, 0]]}
+
+
 def test_final_runs_use_their_seeds_and_are_never_pruned(tmp_path: Path) -> None:
     pruner = SchedulerConfig(name="asha", min_resource=1, reduction_factor=2)
     stage = Stage(tmp_path, study(num_trials=1, scheduler=pruner))
@@ -185,7 +194,6 @@ def test_final_runs_use_their_seeds_and_are_never_pruned(tmp_path: Path) -> None
         config = stage.conductor.next_trial()
         assert config is not None
         final = config["name"]
-        assert config["confusion"]
         assert stage.record(final).config["seed"] == seed
         assert stage.record(final).values == stage.record(name).values
         assert stage.conductor.on_evaluation(final, evaluation(2, 0.0)) is False

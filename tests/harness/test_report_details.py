@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from harness.plan_studies import StudyPlan
-from harness.records import TrialRecord
+from harness.records import CONFUSION, TrialRecord
 from harness.report import compare
-from harness.report_confusion import CONFUSION, confusion_of
+from harness.report_confusion import confusion_of
 from harness.report_cost import Occupied, cost_of, cost_of_all
 from harness.report_details import Failure, details_of
 from harness.report_findings import finding

@@ -137,6 +137,15 @@ def test_classes_have_their_names_in_metrics_and_tables(results: Path) -> None:
     assert found["confusion.png"].read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_search_trial_has_its_confusions_as_a_table(results: Path) -> None:
+    measured = evaluation(2) | {"target_confusion": [[3, 1], [2, 2]]}
+    one = replace(record(0, environment=ENVIRONMENT), evaluations=(measured,))
+    track(results, one)
+    found = files(results, runs(results)[one.name])
+    assert set(found) == {"per_class.csv", "confusion.csv"}
+    assert found["confusion.csv"].read_text().splitlines()[1:] == ["zero,3,1", "one/two,2,2"]
+
+
 def test_a_record_of_an_earlier_version_has_no_environment(results: Path) -> None:
     track(results, record(0))
     run = runs(results)[record(0).name]

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from harness.config import load_sweep
 from harness.plan import Plan, make_plan
-from harness.records import ENDED, Journal, TrialRecord
+from harness.records import CONFUSION, ENDED, Journal, TrialRecord
 from harness.tracking import STATUS, store_uri
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +43,11 @@ def written(folder: Path, **changes: Any) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(TINY | changes))
     return path
+
+
+def past(record: TrialRecord) -> list[dict[str, Any]]:
+    """The record's evaluations as they stay: its one confusion matrix moves on to whichever is the best."""
+    return [{key: value for key, value in e.items() if key != CONFUSION} for e in record.evaluations]
 
 
 def planned(path: Path, results: Path) -> Plan:

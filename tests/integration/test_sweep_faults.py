@@ -33,7 +33,7 @@ def test_an_interrupted_sweep_says_so_and_goes_on(tmp_path: Path, number: signal
     for record in interrupted:
         assert after[record.name].values == record.values
         assert after[record.name].attempts == 2
-        assert after[record.name].evaluations[: len(record.evaluations)] == record.evaluations
+        assert sweeps.past(after[record.name])[: len(record.evaluations)] == sweeps.past(record)
     sweeps.check_complete(sweeps.planned(path, results))
 
 

@@ -63,8 +63,8 @@ def check_kept(before: Snapshot, after: Snapshot) -> None:
         assert record.step - step <= TRAIN["evaluate_every"], f"{name}: more than one interval lost"
         assert later.attempts >= record.attempts
         if later.schedule == record.schedule:  # or else it has taken over another one's past
-            held = [e for e in record.evaluations if e["step"] <= step]
-            assert list(later.evaluations[: len(held)]) == held, "with its seconds, so it was not trained again"
+            held = [e for e in sweeps.past(record) if e["step"] <= step]
+            assert sweeps.past(later)[: len(held)] == held, "with its seconds, so it was not trained again"
 
 
 def check_disk(results: Path) -> None:
