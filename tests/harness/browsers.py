@@ -65,21 +65,25 @@ class Tab:
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression comes to."""
-        found = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        found = self._evaluated(expression)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def wait_for(self, expression: str) -> Any:
-        """The value of a JavaScript expression as soon as it holds."""
+        """The value of a JavaScript expression as soon as it holds; on a page that is just coming it may raise."""
         deadline = time.monotonic() + SECONDS
-        while not (value := self.value(expression)):
-            assert time.monotonic() < deadline, f"{expression}: waited in vain; {self.problems}; {self.text()[:2000]}"
+        while not (value := (found := self._evaluated(expression))["result"].get("value")):
+            told = found.get("exceptionDetails", {}), self.problems, self.text()[:2000]
+            assert time.monotonic() < deadline, f"{expression}: waited in vain; {told}"
             time.sleep(0.2)
         return value
 
     def text(self) -> str:
-        """What can be read on the page."""
-        return str(self.value("document.body.innerText"))
+        """What can be read on the page; nothing before it has come."""
+        return str(self.value("document.body?.innerText ?? ''"))
+
+    def _evaluated(self, expression: str) -> dict[str, Any]:
+        return self._call("Runtime.evaluate", expression=expression, returnByValue=True)
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1

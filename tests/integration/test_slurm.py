@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,15 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A folder for Slurm's own files with a short name: those of its sockets must not exceed 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as name:
+        yield Path(name)
+
+
 def submitted(checkout: Path, state: Path, *arguments: str) -> str:
-    """Run the script as a job of two nodes to its end; what it has printed."""
+    """Run the script as a job of two nodes to its end; what it has printed, and if it failed, what Slurm's logs say."""
     script = sweeps.ROOT / "tests" / "integration" / "slurm_nodes.sh"
     sbatch = ["sbatch", "--wait", "--cpus-per-task=2", "--gpus-per-task=0", "--output=job.log", "clusters/slurm.sbatch"]
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
@@ -42,14 +51,15 @@ def submitted(checkout: Path, state: Path, *arguments: str) -> str:
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     log = checkout / "job.log"
     printed = done.stdout + done.stderr + (log.read_text() if log.is_file() else "")
-    assert done.returncode == 0, printed
+    logs = "".join(path.read_text() for path in sorted(state.glob("*.log")))
+    assert done.returncode == 0, printed + logs
     return printed
 
 
-def test_a_sweep_runs_on_all_nodes_of_a_job_and_leaves_nothing(checkout: Path, tmp_path: Path) -> None:
+def test_a_sweep_runs_on_all_nodes_of_a_job_and_leaves_nothing(checkout: Path, state: Path) -> None:
     one = {"algorithms": {"erm": None}, "data": {"name": "digits", "targets": ["scan"]}}
     sweep = sweeps.written(checkout, **one, search={"num_trials": 2}, final={"seeds": 1})
-    printed = submitted(checkout, tmp_path / "slurm", str(sweep), "--set", "resources.cpus_per_trial=2")
+    printed = submitted(checkout, state, str(sweep), "--set", "resources.cpus_per_trial=2")
     assert "On worker node. Connecting to Ray cluster at node1:" in printed
     records = Journal(checkout / "results" / "tiny").read()
     assert len(records) == 3
