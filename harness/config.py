@@ -305,10 +305,12 @@ class ResourceSpec(StrictModel):
 
 
 class TrackingSpec(StrictModel):
-    """Where MLflow's runs go."""
+    """Where MLflow's runs go, and what they have beside their numbers."""
 
     uri: str | None = None
     """A tracking URI without user and password; null: MLFLOW_TRACKING_URI, else the store in the results folder."""
+    figures: bool = True
+    """Whether Optuna's figures of each study are drawn, which takes some seconds a study."""
 
     @model_validator(mode="after")
     def _safe(self) -> "TrackingSpec":

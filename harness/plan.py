@@ -17,7 +17,7 @@ from ndcl.config import TrainConfig
 from ndcl.errors import UserError, unknown_name
 from ndcl.strict import unknown_key
 
-__all__ = ["Plan", "StudyPlan", "buildable", "difference", "extends", "make_plan"]
+__all__ = ["Plan", "StudyPlan", "buildable", "difference", "extends", "make_plan", "plan_of"]
 
 DomainsOf = Callable[[str, str | None], tuple[str, ...]]
 Check = Callable[[TrainConfig], None]
@@ -42,6 +42,8 @@ class Plan:
     """`all`, or `selected`: of search trials only those that final runs repeat."""
     tracking_uri: str | None = None
     """As the sweep's file has it."""
+    draws_figures: bool = True
+    """Optuna's, of each study that is done."""
     resolved: dict[str, Any]
     """The sweep's config with every default and target written out, in plain YAML types."""
 
@@ -74,6 +76,11 @@ def make_plan(
         _check_problems(studies, check or buildable)
     except UserError as error:
         raise UserError(f"{config.source}: {error}" if config.source else str(error)) from None
+    return plan_of(config, studies, results)
+
+
+def plan_of(config: SweepConfig, studies: tuple[StudyPlan, ...], results: Path) -> Plan:
+    """The plan of a sweep whose targets are written out, and of its studies."""
     resources = config.resources
     return Plan(
         name=config.name,
@@ -85,6 +92,7 @@ def make_plan(
         workers=resources.workers,
         keep_checkpoints=resources.keep_checkpoints,
         tracking_uri=config.tracking.uri,
+        draws_figures=config.tracking.figures,
         resolved=config.model_dump(mode="json"),
     )
 

@@ -8,7 +8,7 @@ import yaml
 
 from harness.agenda import Agenda
 from harness.config import SweepConfig
-from harness.plan import Plan
+from harness.plan import Plan, plan_of
 from harness.plan_cost import NOTHING, Range, kinds_of, recorded_speeds, seconds_left
 from harness.plan_studies import studies_of
 from harness.records import Journal, TrialRecord
@@ -88,17 +88,7 @@ def _plan(results: Path, resolved: dict[str, object]) -> Plan:
             f"{results / str(resolved['name']) / SWEEP_FILE} was written by another version of ndcl; "
             "ndcl report still reads its trials"
         ) from None
-    return Plan(
-        name=config.name,
-        studies=studies,
-        results=results,
-        cpus_per_trial=config.resources.cpus,
-        gpus_per_trial=config.resources.gpus,
-        max_concurrent=config.resources.max_concurrent,
-        workers=config.resources.workers,
-        tracking_uri=config.tracking.uri,
-        resolved=resolved,
-    )
+    return plan_of(config, studies, results)
 
 
 def as_stopped(record: TrialRecord) -> TrialRecord:

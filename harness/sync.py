@@ -57,14 +57,14 @@ def push_all(tracker: Tracker, plan: Plan, agenda: Agenda) -> None:
 
 
 def push_study(tracker: Tracker, plan: Plan, agenda: Agenda, state: StudyState) -> None:
-    """Have written what a study has come to: its state, its selection, and in the end its figures."""
+    """Have written what a study has come to: its state, its selection, and in the end the figures that are wanted."""
     tracker.push(state)
     study = next(study for study in plan.studies if study.key == state.key)
     search = agenda.search_records(study)
     if state.is_selected and state.best is not None:
         records = [*search, *agenda.final_records(study)]
         tracker.push(StudySelection(key=state.key, selected=state.best, records=records))
-    if state.stage == "done":
+    if state.stage == "done" and plan.draws_figures:
         tracker.push(StudyFigures(plan=study, records=search))
 
 

@@ -35,6 +35,7 @@ TINY: dict[str, Any] = {
     "space": {"optimizer.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True, "default": 1e-3}},
     "search": {"num_trials": 3, "scheduler": {"name": "asha", "min_resource": 1, "reduction_factor": 2}},
     "final": {"seeds": 2},
+    "tracking": {"figures": False},
 }
 
 

@@ -28,10 +28,18 @@ def _run(path: Path, results: Path, **options: Any) -> SweepResult:
     return run_sweep(sweeps.planned(path, results), Progress(Console(), quiet=True), **options)
 
 
+def _artifacts_of_studies(results: Path) -> set[str]:
+    """Names of the files and folders."""
+    client = MlflowClient(store_uri(results))
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id], "tags.role = 'study'")
+    return {artifact.path for run in runs for artifact in client.list_artifacts(run.info.run_id)}
+
+
 def test_a_sweep_runs_to_its_end_and_again_at_no_cost(tmp_path: Path, local_ray_session: None) -> None:
-    path = sweeps.written(tmp_path)
+    path = sweeps.written(tmp_path, tracking={"figures": True})
     result = _run(path, tmp_path)
     assert result.tracking_problem is None
+    assert "optuna" in _artifacts_of_studies(tmp_path)
     assert {study.stage for study in result.studies} == {"done"}
     sweeps.check_complete(sweeps.planned(path, tmp_path))
     for study in result.studies:
@@ -92,6 +100,7 @@ def test_a_nan_loss_fails_its_trials_and_the_sweep_goes_on(tmp_path: Path, local
 
 def test_what_was_lost_by_optuna_is_taken_from_the_journal(tmp_path: Path, local_ray_session: None) -> None:
     _run(sweeps.written(tmp_path, **ONE_STUDY), tmp_path)
+    assert "optuna" not in _artifacts_of_studies(tmp_path), "no figures were asked for"
     (tmp_path / "tiny" / "optuna.db").unlink()
     path = sweeps.written(tmp_path, **ONE_STUDY)
     _run(path, tmp_path)
