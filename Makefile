@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Where it is set, as in many containers, every process would compile torch and all else anew: seconds each time.
+COMPILE := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
+unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -37,7 +40,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the locked packages into $(VENV) (about 6 GB with the CUDA libraries of torch; a few minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock \
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(COMPILE) -r requirements.lock \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -41,6 +41,7 @@ def run(folder: Path, objective: Any, target_labels: list[int], **search: Any) -
         "search": {"num_trials": 8, "objective": objective, **search},
         "final": {"seeds": 2, "top_k": 1 if "leave" in str(objective) else 2},
         "resources": {"max_concurrent": 1},
+        "tracking": {"figures": False},
     }
     (folder / "leak.yaml").write_text(yaml.safe_dump(sweep))
     plan = make_plan(load_sweep(folder / "leak.yaml"), folder / "results")

@@ -27,6 +27,7 @@ FEW_STEPS = (
     "resources.max_concurrent=1",
     "resources.cpus_per_trial=1",
     "resources.gpus_per_trial=0",
+    "tracking.figures=false",
 )
 SMALL_NETWORK = ("train.model.backbone=small_cnn", "train.model.weights=none")
 

@@ -1,6 +1,7 @@
 """One sweep whose driver is killed with SIGKILL again and again, at moments drawn at random, and loses nothing."""
 
 import json
+import os
 import random
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.checkpoints import EVALUATION_FILE, CheckpointFolders
+from harness.local_ray import cluster_address
 from harness.records import ENDED, TrialRecord
 from tests.integration import processes, sweeps
 
@@ -87,9 +89,9 @@ def wait_for_changes(process: Any, results: Path, number: int) -> None:
     sweeps.wait_until(changed, process)
 
 
-def run_until_killed(path: Path, results: Path, draw: random.Random) -> list[int]:
+def run_until_killed(path: Path, results: Path, draw: random.Random, *options: str) -> list[int]:
     """Start the sweep, kill its driver at a moment drawn at random, and return the processes that trained."""
-    process = sweeps.started(path, results)
+    process = sweeps.started(path, results, *options)
     with sweeps.ended_with_test(process):
         changes = draw.choice((0, *range(MOST_CHANGES)))  # during the start twice as often as after any change
         if changes:
@@ -97,14 +99,17 @@ def run_until_killed(path: Path, results: Path, draw: random.Random) -> list[int
             time.sleep(draw.uniform(0, 0.1))
         else:
             time.sleep(draw.uniform(0, LONGEST_START_SECONDS))
-        trained = processes.workers(process.pid)
+        trained = processes.workers(os.getpid() if options else process.pid)
         assert process.poll() is None, "it ended before it could be killed"
         processes.kill(process)
     return trained
 
 
 @pytest.mark.parametrize(("search", "num_kills"), [(PRUNED, 10), (POPULATION, 4)], ids=["asha", "pbt"])
-def test_a_sweep_killed_at_random_moments_loses_nothing(tmp_path: Path, search: Any, num_kills: int) -> None:
+def test_a_sweep_killed_at_random_moments_loses_nothing(
+    tmp_path: Path, search: Any, num_kills: int, local_ray_session: None
+) -> None:
+    """On a Ray that outlives the sweep and has to notice, but for every third start, whose Ray dies with it."""
     changes = {
         "data": {"name": "digits", "targets": ["scan"]},
         "algorithms": {"erm": None},
@@ -114,14 +119,15 @@ def test_a_sweep_killed_at_random_moments_loses_nothing(tmp_path: Path, search: 
     }
     path, results = sweeps.written(tmp_path, **changes), tmp_path / "results"
     draw, before, trained = random.Random(num_kills), snapshot(results), []
-    for _ in range(num_kills):
-        trained += run_until_killed(path, results, draw)
+    outliving = ("--address", cluster_address())
+    for number in range(num_kills):
+        trained += run_until_killed(path, results, draw, *(outliving if number % 3 else ()))
         check_disk(results)
         after = snapshot(results)
         check_kept(before, after)
         before = after
 
-    code, output = sweeps.finished(path, results)
+    code, output = sweeps.finished(path, results, *outliving)
     assert code == 0, output
     check_kept(before, snapshot(results))
     sweeps.check_complete(sweeps.planned(path, results))
