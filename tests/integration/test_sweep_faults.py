@@ -20,8 +20,14 @@ CHANGES = {
 
 
 def under_way(process: "subprocess.Popen[str]", results: Path) -> None:
-    """Wait until a trial that runs can be gone on with."""
-    sweeps.wait_until(lambda: any(r.checkpoint for r in sweeps.in_state(results, "running")), process)
+    """Wait until a trial has come further than it was before, and can be gone on with."""
+    before = {record.name: record.step for record in sweeps.records(results)}
+
+    def has_advanced() -> bool:
+        running = sweeps.in_state(results, "running")
+        return any(r.checkpoint and r.step > before.get(r.name, 0) for r in running)
+
+    sweeps.wait_until(has_advanced, process)
 
 
 def interrupted(path: Path, results: Path, number: signal.Signals) -> list[TrialRecord]:
