@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-DEBIAN := chromium iproute2 openssh-server rsync slurm-wlm munge
+DEBIAN := chromium iproute2 munge openssh-server postgresql rsync slurm-wlm
 
 .PHONY: help sweep test ui lint bench install packages lock clean
 

@@ -11,7 +11,7 @@ os.environ.update(RAY_USAGE_STATS_ENABLED="0", MLFLOW_DISABLE_TELEMETRY="true", 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes (`make test`), those of a file run in one, and so do all that share a Ray."""
+    """With several processes (`make test`) the tests of a file run in one of them, and all that share a Ray in one."""
     for item in items:
         if "local_ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("ray"))
