@@ -32,6 +32,7 @@ from tests.harness.made_records import base
 from tests.integration import sweeps
 from tests.integration.made_vectors import TARGET, write_vectors
 from tests.integration.train_workers import train_workers
+from tests.ndcl.made_photos import make_photos
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # a dozen processes import Ray and torch, several times
 NO_SEARCH = {"num_trials": 1, "scheduler": {"name": "none"}}
@@ -169,6 +170,43 @@ def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_ses
     [record] = found.values()
     assert (record.state, record.attempts) == ("failed", 1)
     assert (record.reason or "").startswith("NonFiniteLossError: ")
+
+
+def broken_photos(folder: Path) -> Path:
+    """Photographs, of which one that the second of two workers reads is damaged."""
+    made = make_photos(folder / "broken", "encoded")
+    path, number = made.folder / "inputs-00000.arrow", 40
+    path.write_bytes(path.read_bytes().replace(made.encoded(number), bytes(len(made.encoded(number)))))
+    return folder
+
+
+def test_an_image_that_one_worker_cannot_read_fails_the_trial_and_the_sweep_goes_on(
+    tmp_path: Path, local_ray_session: None
+) -> None:
+    """The other worker would wait for the first one's logits until a timeout of half an hour."""
+    folder = broken_photos(tmp_path / "data")
+    make_photos(folder / "whole", "encoded")
+    found = run(
+        tmp_path,
+        tmp_path,
+        data=[{"name": name, "targets": ["photo"], "folder": str(folder)} for name in ("broken", "whole")],
+        imbalance={"setting": "long_tail", "counts": [4, 3, 1], "validation": 2},
+        train={"model": {"backbone": "mlp", "mlp_width": 8}, "num_steps": 4, "evaluate_every": 2, "batch_size": 5},
+        algorithms={"erm": None},
+        search=NO_SEARCH,
+        resources={"workers_per_trial": 2},
+    )
+    broken, whole = sorted(found.values(), key=lambda record: record.study.dataset)
+    assert (broken.state, whole.state) == ("failed", "finished")
+    message = "data set broken: image 40.jpg cannot be decoded"
+    assert (broken.reason or "").startswith(f"UserError: {message}")
+    assert (broken.attempts, broken.evaluations) == (1, ())
+    path = tmp_path / "one.yaml"
+    path.write_text(yaml.safe_dump(broken.config))
+    result = CliRunner().invoke(app, ["train", str(path), "--results", str(tmp_path), "--workers", "2"])
+    assert result.exit_code == 2
+    assert message in result.stderr.splitlines()[-1]
+    check_nothing_left()
 
 
 def test_a_trial_over_three_nodes_outlives_one_of_them(tmp_path: Path) -> None:
