@@ -80,14 +80,16 @@ def _start(with_dashboard: bool) -> None:
         raise
 
 
-def concurrency(available: Mapping[str, float], needed: Mapping[str, float], limit: int | None) -> int:
+def concurrency(
+    available: Mapping[str, float], needed: Mapping[str, float], limit: int | None, key: str = "resources"
+) -> int:
     """How many trials run at once. Raises UserError if not even one fits."""
     fitting = [int(available.get(kind, 0.0) / number + 1e-9) for kind, number in needed.items() if number > 0]
     if min(fitting) < 1:
         short = next(kind for kind, number in needed.items() if number > available.get(kind, 0.0))
         raise UserError(
-            f"resources: a trial needs {needed[short]:g} {short}, but there are {available.get(short, 0.0):g}; "
-            f"lower resources.{short.lower()}s_per_trial"
+            f"{key}: a trial needs {needed[short]:g} {short}, but there are {available.get(short, 0.0):g}; "
+            f"lower {key}.{short.lower()}s_per_trial"
         )
     return min(*fitting, limit) if limit else min(fitting)
 
