@@ -253,6 +253,7 @@ class TrialResources(StrictModel):
     """With several workers: on few nodes, over many (SPREAD), on one (STRICT_PACK), each on its own (STRICT_SPREAD)."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """At most so many trials at once; null: as many as the resources allow."""
+
     @model_validator(mode="after")
     def _of_the_workers(self) -> "TrialResources":
         """Refuse what would not be used."""

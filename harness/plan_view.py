@@ -85,7 +85,11 @@ def speed_line(kind: Kind, speed: Speed) -> str:
 
 def _occupied(plan: Plan) -> str:
     search, final = (f"{each.cpus:g} CPUs and {each.gpus:g} GPUs" for each in map(plan.occupied.__getitem__, STAGES))
-    return f"each training takes {search}" if len(plan.phases) == 1 else f"a search trial takes {search}, a final run {final}"
+    return (
+        f"each training takes {search}"
+        if len(plan.phases) == 1
+        else f"a search trial takes {search}, a final run {final}"
+    )
 
 
 def _price_line(cost: Cost, prices: Prices) -> Iterator[str]:

@@ -69,7 +69,9 @@ class Details:
         return {name: mean_margins(found) for name, found in own.items() if found}
 
 
-def details_of(records: Sequence[TrialRecord], plan: Sequence[StudyPlan], occupied: Mapping[Stage, Occupied] | None) -> Details:
+def details_of(
+    records: Sequence[TrialRecord], plan: Sequence[StudyPlan], occupied: Mapping[Stage, Occupied] | None
+) -> Details:
     """Details of the studies of the `plan`; where it is not known (empty), of those that have records."""
     plans = {study.key: study for study in plan}
     found: dict[StudyKey, list[TrialRecord]] = {key: [] for key in plans}

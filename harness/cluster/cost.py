@@ -165,8 +165,8 @@ def _at_once(occupied: Occupied, nodes: Sequence[Mapping[str, float]]) -> int:
     )
     if not fitting:
         raise UserError(
-            f"{occupied.key}: a trial needs {needed['CPU']:g} CPU and {needed['GPU']:g} GPU, and no worker has them; lower "
-            "resources, or give larger workers"
+            f"{occupied.key}: a trial needs {needed['CPU']:g} CPU and {needed['GPU']:g} GPU, and no worker has "
+            "them; lower resources, or give larger workers"
         )
     return min(fitting, occupied.max_concurrent) if occupied.max_concurrent else fitting
 

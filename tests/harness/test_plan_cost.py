@@ -149,7 +149,9 @@ def test_where_nothing_fits_there_is_no_duration_but_hours() -> None:
 def test_stopped_trials_keep_no_checkpoint() -> None:
     made = plan(Path(), study(num_trials=6, scheduler=asha()))
     speed = Speed(seconds_per_step=1.0, checkpoint_bytes=10)
-    assert cost_of(made, [], {ERM: speed}, at_once(1)).checkpoint_bytes == Range(least=(1 + 2) * 10, most=(6 + 2 + 1) * 10)
+    assert cost_of(made, [], {ERM: speed}, at_once(1)).checkpoint_bytes == Range(
+        least=(1 + 2) * 10, most=(6 + 2 + 1) * 10
+    )
 
 
 def test_studies_without_a_speed_are_left_out() -> None:
