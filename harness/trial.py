@@ -116,8 +116,8 @@ def _require_same_start(folder: Path | None) -> None:
     [expected] = Group.current().from_first([done])
     if done != expected:
         raise UserError(
-            f"{platform.node()} sees no checkpoint of step {expected:.0f}, from which the first worker goes on; put the "
-            "results folder on a disk that all nodes see"
+            f"{platform.node()} sees no checkpoint of step {expected:.0f}, from which the first worker goes on; "
+            "put the results folder on a disk that all nodes see"
         )
 
 
