@@ -64,9 +64,9 @@ class Plan:
         """The stages that there are, those together whose trainings run side by side since they occupy the same."""
         if not self.num_trainings("final"):
             return (("search",),)
-        return (
-            (("search", "final"),) if self.occupied["search"] == self.occupied["final"] else (("search",), ("final",))
-        )
+        if self.occupied["search"] == self.occupied["final"]:
+            return (("search", "final"),)
+        return ("search",), ("final",)
 
 
 def make_plan(

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any
 
 from harness.checkpoints import CheckpointFolders
@@ -158,15 +159,15 @@ class _Sweep:
         self.progress.say(f"Ray failed and is started again; nothing is lost ({reason})")
 
     def _fit(self) -> None:
-        """Run the trials of the first phase that has any."""
+        """Run the trials of the first phase that has any left; what comes after it must fit, too."""
+        left = list(dropwhile(lambda stages: self.conductor.agenda.next(stages) is None, self.plan.phases))
         with self._ray() as nodes, stop_signals(self._stop):
-            fitting = {stages: at_once(self.plan.occupied[stages[0]], nodes) for stages in self.plan.phases}
-            stages = next(stages for stages in fitting if self.conductor.agenda.next(stages) is not None)
             self.conductor.environment["cluster"] = cluster_address() if self.address else "local"
-            self.conductor.stages, self.conductor.max_concurrent = stages, fitting[stages]
-            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(fitting[stages])
+            self.conductor.stages = left[0]
+            self.conductor.max_concurrent, *_ = (at_once(self.plan.occupied[stages[0]], nodes) for stages in left)
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.conductor.max_concurrent)
             keep_credentials_out_of_logs()
-            self._tuner(self.plan.occupied[stages[0]]).fit()
+            self._tuner(self.plan.occupied[left[0][0]]).fit()
 
     def _ray(self) -> AbstractContextManager[list[Mapping[str, float]]]:
         log = self.plan.folder / LOG_FILE
