@@ -57,7 +57,7 @@ def _resources() -> list[Mapping[str, float]]:
 def _left_as_found() -> Iterator[None]:
     """Remove the placement groups that come within, and what runs in them.
 
-    Tune leaves its own behind if it is interrupted, and who drives several workers theirs, while this process lives.
+    An interrupted run of Tune's ends nothing: a driver of workers waits for Tune, and its workers wait for it.
     """
     import ray
     from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
@@ -66,7 +66,7 @@ def _left_as_found() -> Iterator[None]:
     try:
         yield
     finally:
-        for _ in range(2):  # who drives several workers starts them again, if these end before it does
+        for _ in range(2):  # a driver starts its workers again if they end before it does
             left = {key for key, group in placement_group_table().items() if group["state"] != "REMOVED"} - earlier
             for key in left:
                 remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(key))))

@@ -23,7 +23,7 @@ from harness.cli import app
 from harness.distributed_single import run_on_workers
 from harness.progress import Progress
 from harness.records import TrialRecord
-from harness.sweep import run_sweep
+from harness.sweep import Interrupted, run_sweep
 from harness.trial import to_json
 from ndcl import checkpoints
 from ndcl.config import TrainConfig
@@ -163,6 +163,27 @@ def test_a_killed_worker_changes_nothing_and_any_number_goes_on(tmp_path: Path, 
     assert (resumed.state, resumed.attempts) == ("finished", 2)
     check_equal_but_for_rounding(network_of(resumed), weights)
     assert sorted(record.stage for record in after.values()) == ["final", "final", "search", "search"]
+
+
+class Stopping(Progress):
+    """Stops the sweep, as Ctrl-C does, as soon as a trial has left a checkpoint."""
+
+    def __init__(self, results: Path) -> None:
+        super().__init__(Console(), quiet=True)
+        self._results = results
+
+    def is_due(self) -> bool:
+        if any(record.checkpoint for record in sweeps.records(self._results)):
+            raise Interrupted
+        return False
+
+
+def test_a_stopped_sweep_leaves_nothing_in_a_ray_that_goes_on(tmp_path: Path, local_ray_session: None) -> None:
+    path = written(tmp_path, algorithms={"erm": None}, search=NO_SEARCH, train=LONG, resources={"workers_per_trial": 2})
+    with pytest.raises(Interrupted):
+        run_sweep(sweeps.planned(path, tmp_path), Stopping(tmp_path))
+    check_nothing_left()
+    assert record_of(tmp_path, "erm").state == "interrupted"
 
 
 def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_session: None) -> None:
