@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.records import ENDED, Stage, TrialRecord
+from harness.records import ENDED, STAGES, Stage, TrialRecord
 
 if TYPE_CHECKING:
     from harness.plan import StudyPlan
@@ -63,14 +63,14 @@ class Agenda:
         """The records of trials that have been started and have not ended."""
         return [record for record in self.records.values() if record.state == "running"]
 
-    def next(self) -> Due | None:
-        """The trial to start now, or None if nothing is due before a running one ends.
+    def next(self, stages: Sequence[Stage] = STAGES) -> Due | None:
+        """The trial of these stages to start now, or None if nothing is due before a running one ends.
 
         Interrupted trials come first, then the study of which the fewest trials were started, so that none starves.
         """
         for study in self.studies:
             for record in self._of[study.key.name].values():
-                if record.state == "interrupted" or _may_go_on(record):
+                if record.stage in stages and (record.state == "interrupted" or _may_go_on(record)):
                     return Due(
                         study=study,
                         stage=record.stage,
@@ -80,7 +80,8 @@ class Agenda:
                         interrupted=record,
                     )
         for study in sorted(self.studies, key=lambda study: len(self._of[study.key.name])):
-            due = self._next_search(study) or self._next_final(study)
+            due = self._next_search(study) if "search" in stages else None
+            due = due or (self._next_final(study) if "final" in stages else None)
             if due:
                 return due
         return None

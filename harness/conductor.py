@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness import population
 from harness.agenda import Agenda, Due, Select
 from harness.checkpoints import AnyCheckpointFolders, trial_folder
-from harness.records import ENDED, WARM_STARTED, Journal, State, TrialRecord
+from harness.records import ENDED, STAGES, WARM_STARTED, Journal, State, TrialRecord
 from harness.revision import git_revision
 from harness.search import StudySearch, open_storage
 from harness.selection import best_checkpoint, select, with_one_confusion
@@ -42,6 +42,8 @@ class Conductor:
         self.plan = plan
         self.max_concurrent = 1
         """Trials that may run at once."""
+        self.stages = STAGES
+        """Of which trials are started; others wait until this is changed."""
         self.environment: dict[str, Any] = {"git_revision": git_revision(), "cluster": "local"}
         """What is known of where trials run before they do: this code's revision, and the cluster's address."""
         self._studies = {study.key.name: study for study in plan.studies}
@@ -68,7 +70,7 @@ class Conductor:
     def next_trial(self) -> dict[str, Any] | None:
         """The next trial's config for `trial.run_trial`, or None if none is to be started before another ends."""
         while len(self.agenda.running()) < self.max_concurrent:
-            due = self.agenda.next()
+            due = self.agenda.next(self.stages)
             if due is None:
                 return None
             record = self._started(due)
@@ -81,10 +83,15 @@ class Conductor:
                     "legs": _legs(due.study, record),
                     "resume_from": record.checkpoint,
                     "take_over": bool(record.schedule),
-                    "num_threads": max(1, int(self.plan.cpus_per_process)),
+                    "num_threads": max(1, int(self.plan.occupied[record.stage].cpus_per_process)),
                 }
             self._tell(record)
         return None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is running, and of the `stages` nothing is due."""
+        return not self.agenda.running() and self.agenda.next(self.stages) is None
 
     def on_evaluation(self, name: str, evaluation: dict[str, Any]) -> bool:
         """Take note of a running trial's evaluation; whether the trial is to be stopped early."""

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from harness.dotted import flat
+from harness.records import Stage
 from harness.space import Space
 from harness.strict import StrictModel, first_error
 from harness.tracking_uri import require_known, require_no_secrets
-from harness.workers import Placement, Workers
+from harness.workers import Occupied, Placement, Workers
 from harness.yaml_files import parse_setting, read_yaml
 from ndcl.config import ImbalanceConfig
 from ndcl.errors import UserError
@@ -222,16 +223,6 @@ SINGLE_OBJECTIVE = ("cmaes",)
 """Samplers that can't search for a Pareto front."""
 
 
-class FinalSpec(StrictModel):
-    """The second stage: each study's best values, trained anew."""
-
-    seeds: int = Field(default=3, ge=0)
-    """Number of runs, with seeds that the search did not use."""
-    top_k: int = Field(default=1, ge=1)
-    """So many of each study's best trials are repeated; which of them counts is decided by their final runs' means of
-    the objective."""
-
-
 class WorkerRange(StrictModel):
     """As many workers as there is room for, while the trial runs; one number stands for both."""
 
@@ -245,7 +236,7 @@ class WorkerRange(StrictModel):
         return self
 
 
-class ResourceSpec(StrictModel):
+class TrialResources(StrictModel):
     """What one trial occupies, and how many run at once."""
 
     workers_per_trial: Annotated[WorkerRange, BeforeValidator(_min_and_max)] = WorkerRange(min=1, max=1)
@@ -262,11 +253,9 @@ class ResourceSpec(StrictModel):
     """With several workers: on few nodes, over many (SPREAD), on one (STRICT_PACK), each on its own (STRICT_SPREAD)."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """At most so many trials at once; null: as many as the resources allow."""
-    keep_checkpoints: Literal["all", "selected"] = "all"
-    """`selected`: of a study's search trials only the best `final.top_k` keep theirs; final runs always do."""
 
     @model_validator(mode="after")
-    def _of_the_workers(self) -> "ResourceSpec":
+    def _of_the_workers(self) -> "TrialResources":
         """Refuse what would not be used."""
         several = self.workers_per_trial.max > 1
         unused = (
@@ -279,18 +268,19 @@ class ResourceSpec(StrictModel):
                 raise UserError(f"{key}: with {'several workers' if several else 'one worker'} a trial has none; {use}")
         return self
 
-    @property
-    def cpus(self) -> float:
-        """CPU cores of a trial, with the most workers that it may have."""
-        return self.workers.most * self.workers.cpus if self.workers else self.cpus_per_trial
+    def occupied(self, key: str) -> Occupied:
+        """The same for whoever plans and runs trials; `key` is where the file says it."""
+        workers = self._workers
+        return Occupied(
+            cpus=workers.most * workers.cpus if workers else self.cpus_per_trial,
+            gpus=float(workers.most * workers.gpus) if workers else self.gpus_per_trial,
+            workers=workers,
+            max_concurrent=self.max_concurrent,
+            key=key,
+        )
 
     @property
-    def gpus(self) -> float:
-        """GPUs of a trial, with the most workers that it may have."""
-        return float(self.workers.most * self.workers.gpus) if self.workers else self.gpus_per_trial
-
-    @property
-    def workers(self) -> Workers | None:
+    def _workers(self) -> Workers | None:
         """Those of a trial that has several."""
         number = self.workers_per_trial
         if number.max == 1:
@@ -302,6 +292,26 @@ class ResourceSpec(StrictModel):
             gpus=self.gpus_per_worker,
             placement=self.placement,
         )
+
+
+class ResourceSpec(TrialResources):
+    """What one trial occupies, and what of it stays."""
+
+    keep_checkpoints: Literal["all", "selected"] = "all"
+    """`selected`: of a study's search trials only the best `final.top_k` keep theirs; final runs always do."""
+
+
+class FinalSpec(StrictModel):
+    """The second stage: each study's best values, trained anew."""
+
+    seeds: int = Field(default=3, ge=0)
+    """Number of runs, with seeds that the search did not use."""
+    top_k: int = Field(default=1, ge=1)
+    """So many of each study's best trials are repeated; which of them counts is decided by their final runs' means of
+    the objective."""
+    resources: TrialResources | None = None
+    """What a final run occupies; null: what a search trial does. With others, final runs wait until all searches are
+    over."""
 
 
 class TrackingSpec(StrictModel):
@@ -345,6 +355,13 @@ class SweepConfig(Block):
                 "can't be ranked; set it to 1"
             )
         return self
+
+    @property
+    def occupied(self) -> dict[Stage, Occupied]:
+        """What a training of each stage occupies."""
+        search = self.resources.occupied("resources")
+        final = self.final.resources
+        return {"search": search, "final": final.occupied("final.resources") if final else search}
 
     @property
     def source(self) -> str:

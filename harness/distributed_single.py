@@ -54,7 +54,7 @@ def _evaluations(run: WorkerRun) -> Iterator[dict[str, Any]]:
     shown = 0
     for report in run.reports():
         if FAILURE in report:
-            raise UserError(report[FAILURE])
+            raise UserError(report[FAILURE].removeprefix(f"{UserError.__name__}: "))
         evaluation = report.get(EVALUATION)
         if evaluation is not None and evaluation["step"] > shown:
             shown = evaluation["step"]

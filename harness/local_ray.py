@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,8 @@ from ndcl.errors import UserError
 
 OBJECT_STORE_BYTES = 128 * 1024**2
 """Trials share their data through memory-mapped files, not through Ray's object store."""
+SETTLING_SECONDS = 2.0
+"""Until Ray has noticed that a process has ended, and ended those that it has started."""
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -33,14 +36,42 @@ def local_ray(log_file: Path, *, with_dashboard: bool = False) -> Iterator[list[
     import ray
 
     with log_to(log_file):
-        is_ours = not ray.is_initialized()
-        if is_ours:
-            _start(with_dashboard)
+        if ray.is_initialized():
+            with _left_as_found():
+                yield _resources()
+            return
+        _start(with_dashboard)
         try:
-            yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            yield _resources()
         finally:
-            if is_ours:
-                ray.shutdown()
+            ray.shutdown()
+
+
+def _resources() -> list[Mapping[str, float]]:
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextlib.contextmanager
+def _left_as_found() -> Iterator[None]:
+    """Remove the placement groups that come within, and what runs in them.
+
+    An interrupted run of Tune's ends nothing: a driver of workers waits for Tune, and its workers wait for it.
+    """
+    import ray
+    from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
+
+    earlier = placement_group_table().keys()
+    try:
+        yield
+    finally:
+        for _ in range(2):  # a driver starts its workers again if they end before it does
+            left = {key for key, group in placement_group_table().items() if group["state"] != "REMOVED"} - earlier
+            for key in left:
+                remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(key))))
+            if left:
+                time.sleep(SETTLING_SECONDS)
 
 
 def keep_credentials_out_of_logs() -> None:
@@ -80,14 +111,16 @@ def _start(with_dashboard: bool) -> None:
         raise
 
 
-def concurrency(available: Mapping[str, float], needed: Mapping[str, float], limit: int | None) -> int:
+def concurrency(
+    available: Mapping[str, float], needed: Mapping[str, float], limit: int | None, key: str = "resources"
+) -> int:
     """How many trials run at once. Raises UserError if not even one fits."""
     fitting = [int(available.get(kind, 0.0) / number + 1e-9) for kind, number in needed.items() if number > 0]
     if min(fitting) < 1:
         short = next(kind for kind, number in needed.items() if number > available.get(kind, 0.0))
         raise UserError(
-            f"resources: a trial needs {needed[short]:g} {short}, but there are {available.get(short, 0.0):g}; "
-            f"lower resources.{short.lower()}s_per_trial"
+            f"{key}: a trial needs {needed[short]:g} {short}, but there are {available.get(short, 0.0):g}; "
+            f"lower {key}.{short.lower()}s_per_trial"
         )
     return min(*fitting, limit) if limit else min(fitting)
 

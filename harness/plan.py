@@ -10,9 +10,10 @@ from harness.config import DataSpec, SweepConfig
 from harness.dotted import flat
 from harness.plan_studies import StudyPlan, studies_of
 from harness.population import CHANGEABLE_OF_MODEL
+from harness.records import Stage
 from harness.space import extremes
 from harness.warm_start import warm_values
-from harness.workers import Workers
+from harness.workers import Occupied
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError, unknown_name
 from ndcl.strict import unknown_key
@@ -33,11 +34,8 @@ class Plan:
     studies: tuple[StudyPlan, ...]
     results: Path
     """Shared by all sweeps."""
-    cpus_per_trial: float
-    gpus_per_trial: float
-    max_concurrent: int | None
-    workers: Workers | None = None
-    """Those of a trial that has several; None: it is one process, with all that the trial occupies."""
+    occupied: Mapping[Stage, Occupied]
+    """By a training of each stage."""
     keep_checkpoints: str = "all"
     """`all`, or `selected`: of search trials only those that final runs repeat."""
     tracking_uri: str | None = None
@@ -52,10 +50,23 @@ class Plan:
         """The sweep's own folder."""
         return self.results / self.name
 
+    def num_trainings(self, stage: Stage) -> int:
+        """Of a stage, in all studies."""
+        return sum(study.num_trials if stage == "search" else study.num_final for study in self.studies)
+
     @property
-    def cpus_per_process(self) -> float:
-        """What one process of a trial occupies."""
-        return self.workers.cpus if self.workers else self.cpus_per_trial
+    def takes_gpus(self) -> bool:
+        """Whether any training occupies one."""
+        return any(occupied.gpus for occupied in self.occupied.values())
+
+    @property
+    def phases(self) -> tuple[tuple[Stage, ...], ...]:
+        """The stages that there are, those together whose trainings run side by side since they occupy the same."""
+        if not self.num_trainings("final"):
+            return (("search",),)
+        if self.occupied["search"] == self.occupied["final"]:
+            return (("search", "final"),)
+        return ("search",), ("final",)
 
 
 def make_plan(
@@ -81,16 +92,12 @@ def make_plan(
 
 def plan_of(config: SweepConfig, studies: tuple[StudyPlan, ...], results: Path) -> Plan:
     """The plan of a sweep whose targets are written out, and of its studies."""
-    resources = config.resources
     return Plan(
         name=config.name,
         studies=studies,
         results=results,
-        cpus_per_trial=resources.cpus,
-        gpus_per_trial=resources.gpus,
-        max_concurrent=resources.max_concurrent,
-        workers=resources.workers,
-        keep_checkpoints=resources.keep_checkpoints,
+        occupied=config.occupied,
+        keep_checkpoints=config.resources.keep_checkpoints,
         tracking_uri=config.tracking.uri,
         draws_figures=config.tracking.figures,
         resolved=config.model_dump(mode="json"),

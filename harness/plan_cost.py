@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from harness.records import ENDED, TrialRecord
+from harness.records import ENDED, STAGES, Stage, TrialRecord
 from harness.selection import LEAVE_ONE_DOMAIN_OUT
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Cost:
     trial_seconds: Range
     """Of all trials, one after the other."""
     wall_seconds: Range | None
-    """With as many at once as fit; None if not even one fits this machine."""
+    """With as many at once as fit, final runs after all search trials; None if not even one fits."""
     cpu_hours: Range
     gpu_hours: Range
     checkpoint_bytes: Range | None
@@ -175,33 +175,42 @@ def recorded_speeds(records: Iterable[TrialRecord]) -> dict[Kind, Speed]:
 
 
 def cost_of(
-    plan: "Plan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed], max_concurrent: int | None
+    plan: "Plan",
+    records: Sequence[TrialRecord],
+    speeds: Mapping[Kind, Speed],
+    at_once: Mapping[Stage, int] | None,
 ) -> Cost:
-    """What is left of the plan's studies whose kind has a speed; `max_concurrent` is None if no trial fits."""
+    """What is left of the plan's studies whose kind has a speed; `at_once` is None if no trial fits."""
     studies = [study for study in plan.studies if all(kind in speeds for kind in kinds_of(study))]
-    trial_seconds = sum((seconds_left(study, records, speeds) for study in studies), NOTHING)
-    open_trials = sum(_num_open(study, records) for study in studies)
-    hours = trial_seconds * (1 / 3600)
-    at_once = min(max_concurrent, max(open_trials, 1)) if max_concurrent else None
+    parts = [seconds_left(study, records, speeds) for study in studies]
+    seconds = {stage: sum((part[stage] for part in parts), NOTHING) for stage in STAGES}
+    num_open = {stage: sum(_num_open(study, records, stage) for study in studies) for stage in STAGES}
+
+    def total(factors: Mapping[Stage, float]) -> Range:
+        return sum((seconds[stage] * factor for stage, factor in factors.items()), NOTHING)
+
+    walls = {stage: 1 / min(number, max(num_open[stage], 1)) for stage, number in (at_once or {}).items()}
     return Cost(
-        trial_seconds=trial_seconds,
-        wall_seconds=trial_seconds * (1 / at_once) if at_once else None,
-        cpu_hours=hours * plan.cpus_per_trial,
-        gpu_hours=hours * plan.gpus_per_trial,
-        checkpoint_bytes=_checkpoint_bytes(plan, studies, speeds, max_concurrent or 1),
+        trial_seconds=total(dict.fromkeys(STAGES, 1)),
+        wall_seconds=total(walls) if at_once else None,
+        cpu_hours=total({stage: plan.occupied[stage].cpus / 3600 for stage in STAGES}),
+        gpu_hours=total({stage: plan.occupied[stage].gpus / 3600 for stage in STAGES}),
+        checkpoint_bytes=_checkpoint_bytes(plan, studies, speeds, max(at_once.values()) if at_once else 1),
     )
 
 
-def seconds_left(study: "StudyPlan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed]) -> Range:
-    """Of the study's trials, one after the other."""
+def seconds_left(
+    study: "StudyPlan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed]
+) -> dict[Stage, Range]:
+    """Of the study's trials of each stage, one after the other."""
     own = [record for record in records if record.study == study.key]
     search, final = (speeds[kind].seconds(1, _evaluate_every(study)) for kind in kinds_of(study))
-    return _search_steps_left(study, own) * search + _final_steps_left(study, own) * final
+    return {"search": _search_steps_left(study, own) * search, "final": _final_steps_left(study, own) * final}
 
 
-def _num_open(study: "StudyPlan", records: Sequence[TrialRecord]) -> int:
+def _num_open(study: "StudyPlan", records: Sequence[TrialRecord], stage: Stage) -> int:
     own = [record for record in records if record.study == study.key]
-    return len(_open_trials(own, "search", study.num_trials)) + len(_open_trials(own, "final", study.num_final))
+    return len(_open_trials(own, stage, study.num_trials if stage == "search" else study.num_final))
 
 
 def _checkpoint_bytes(

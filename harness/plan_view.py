@@ -10,7 +10,7 @@ from harness.machine import Fit
 from harness.plan import Plan, StudyPlan
 from harness.plan_cost import NOTHING, Cost, Kind, Range, Speed, cost_of, kinds_of, steps_left
 from harness.progress import duration
-from harness.records import ENDED, TrialRecord
+from harness.records import ENDED, STAGES, Stage, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def plan_totals(plan: Plan, records: Sequence[TrialRecord]) -> str:
     left = sum((steps_left(study, records) for study in plan.studies), NOTHING)
     return (
         f"{len(plan.studies)} studies, {trainings} trainings of which {done} are done, at most {steps} optimiser "
-        f"steps; each training takes {plan.cpus_per_trial:g} CPUs and {plan.gpus_per_trial:g} GPUs\n"
+        f"steps; {_occupied(plan)}\n"
         f"left: {_between(f'{left.least:.0f}', f'{left.most:.0f}')} steps, the fewer the more trials are stopped early"
     )
 
@@ -56,11 +56,11 @@ def cost_lines(
     if not speeds:
         yield "time: not known before a trial was evaluated; `ndcl plan --measure` times a few steps of each kind here"
         return
-    if plan.gpus_per_trial and any(speed.device == "cpu" for speed in speeds.values()):
+    if plan.takes_gpus and any(speed.device == "cpu" for speed in speeds.values()):
         yield "warning: each training takes a GPU but was measured on the CPU; what follows is for the CPU's speed"
-    cost = cost_of(plan, records, speeds, fit.max_concurrent or None)
-    if cost.wall_seconds:
-        yield f"time left: {durations(cost.wall_seconds)} with {fit.max_concurrent} at once on this machine"
+    cost = cost_of(plan, records, speeds, fit.at_once)
+    if cost.wall_seconds and fit.at_once:
+        yield f"time left: {durations(cost.wall_seconds)} with {by_phase(plan, fit.at_once)} at once on this machine"
     yield f"compute left: {_numbers(cost.cpu_hours)} CPU-hours, {_numbers(cost.gpu_hours)} GPU-hours"
     yield from _price_line(cost, prices)
     if cost.checkpoint_bytes:
@@ -70,11 +70,25 @@ def cost_lines(
         yield f"not counted, since none of it has been evaluated yet: {'; '.join(unknown)}"
 
 
+def by_phase(plan: Plan, at_once: Mapping[Stage, int]) -> str:
+    """`8`, or where final runs occupy something else `8, then 1`."""
+    return ", then ".join(str(at_once[stages[0]]) for stages in plan.phases)
+
+
 def speed_line(kind: Kind, speed: Speed) -> str:
     """`erm with small_cnn on digits: 0.021 s a step, 0.2 s an evaluation (...)`."""
     return (
         f"{kind}: {speed.seconds_per_step:.3g} s a step, {speed.seconds_per_evaluation:.3g} s an evaluation "
         f"(measured on this machine's {'GPU' if speed.device == 'cuda' else 'CPU'}, one alone)"
+    )
+
+
+def _occupied(plan: Plan) -> str:
+    search, final = (f"{each.cpus:g} CPUs and {each.gpus:g} GPUs" for each in map(plan.occupied.__getitem__, STAGES))
+    return (
+        f"each training takes {search}"
+        if len(plan.phases) == 1
+        else f"a search trial takes {search}, a final run {final}"
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 State = Literal["running", "waiting", "interrupted", "finished", "pruned", "failed"]
 """`waiting`: it has come as far as it may before the rest of its population has (population based training)."""
 Stage = Literal["search", "final"]
+STAGES: tuple[Stage, ...] = ("search", "final")
 WARM_STARTED = "values from studies of other target domains"
 """Note of a trial whose study began with values that were selected with images of its target domain; the sweep."""
 ENVIRONMENT = "environment"

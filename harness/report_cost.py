@@ -4,18 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.records import ENDED, TrialRecord
+from harness.records import ENDED, Stage, TrialRecord
 from harness.report_search import training_seconds
+from harness.workers import Occupied
 
 SECONDS_AN_HOUR = 3600
-
-
-@dataclass(frozen=True, kw_only=True)
-class Occupied:
-    """What one training occupies."""
-
-    cpus: float
-    gpus: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +38,16 @@ class Cost:
         return self.num_search.get("pruned", 0) / self.num_ended if self.num_ended else None
 
 
-def cost_of(records: Sequence[TrialRecord], occupied: Occupied | None) -> Cost:
-    """What these trainings took, of one study or of several."""
-    seconds = sum(map(training_seconds, records))
-    hours = seconds / SECONDS_AN_HOUR
+def cost_of(records: Sequence[TrialRecord], occupied: Mapping[Stage, Occupied] | None) -> Cost:
+    """What these trainings took, of one study or of several; `occupied` is what one of each stage occupies."""
+    hours = [(record.stage, training_seconds(record) / SECONDS_AN_HOUR) for record in records]
     return Cost(
         num_search=_by_state(records, "search"),
         num_final=_by_state(records, "final"),
         num_steps=sum(record.step for record in records),
-        seconds=seconds,
-        cpu_hours=None if occupied is None else hours * occupied.cpus,
-        gpu_hours=None if occupied is None else hours * occupied.gpus,
+        seconds=sum(map(training_seconds, records)),
+        cpu_hours=None if occupied is None else sum(own * occupied[stage].cpus for stage, own in hours),
+        gpu_hours=None if occupied is None else sum(own * occupied[stage].gpus for stage, own in hours),
     )
 
 

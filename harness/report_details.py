@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.plan_studies import StudyPlan
-from harness.records import StudyKey, TrialRecord
+from harness.records import Stage, StudyKey, TrialRecord
 from harness.report_cells import shown_records
 from harness.report_confusion import Confusion, confusion_of
-from harness.report_cost import Cost, Occupied, cost_of
+from harness.report_cost import Cost, cost_of
 from harness.report_diagnostics import Diagnosis, diagnoses_of
 from harness.report_importance import importance_of
 from harness.report_margins import Margins, margins_of, mean_margins
 from harness.report_search import SearchPoint, search_points
+from harness.workers import Occupied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,9 @@ class Details:
         return {name: mean_margins(found) for name, found in own.items() if found}
 
 
-def details_of(records: Sequence[TrialRecord], plan: Sequence[StudyPlan], occupied: Occupied | None) -> Details:
+def details_of(
+    records: Sequence[TrialRecord], plan: Sequence[StudyPlan], occupied: Mapping[Stage, Occupied] | None
+) -> Details:
     """Details of the studies of the `plan`; where it is not known (empty), of those that have records."""
     plans = {study.key: study for study in plan}
     found: dict[StudyKey, list[TrialRecord]] = {key: [] for key in plans}
@@ -86,7 +89,7 @@ NO_DETAILS = details_of((), (), None)
 
 
 def _study(
-    key: StudyKey, records: Sequence[TrialRecord], plan: StudyPlan | None, occupied: Occupied | None
+    key: StudyKey, records: Sequence[TrialRecord], plan: StudyPlan | None, occupied: Mapping[Stage, Occupied] | None
 ) -> StudyDetails:
     cost = cost_of(records, occupied)
     shown = shown_records(records, plan.top_k if plan else 1)

@@ -1,23 +1,23 @@
 """A sweep's report in its folder: what it is made from, and the files that it is written to."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from harness.config import SweepConfig
 from harness.plan_studies import StudyPlan, studies_of
-from harness.records import TrialRecord
+from harness.records import Stage, TrialRecord
 from harness.report import FIGURE, to_markdown
 from harness.report_comparison import Comparison, compare, oracle_line
-from harness.report_cost import Occupied
 from harness.report_details import Details, details_of
 from harness.report_figure import draw_curves
 from harness.report_html import to_html
 from harness.report_json import to_json
 from harness.report_latex import to_latex
 from harness.sweep_folder import SWEEP_FILE
+from harness.workers import Occupied
 
 
 def compare_sweep(folder: Path, records: Sequence[TrialRecord], reference: str | None = None) -> Comparison:
@@ -32,15 +32,14 @@ def planned_studies(folder: Path) -> tuple[StudyPlan, ...]:
     return _planned(folder)[0]
 
 
-def _planned(folder: Path) -> tuple[tuple[StudyPlan, ...], Occupied | None]:
-    """The studies of the sweep in `folder` in its YAML's order, and what a training occupies, as far as is known."""
+def _planned(folder: Path) -> tuple[tuple[StudyPlan, ...], Mapping[Stage, Occupied] | None]:
+    """The studies of the sweep in `folder` in its YAML's order, and what trainings occupy, as far as is known."""
     path = folder / SWEEP_FILE
     if not path.exists():
         return (), None
     try:
         config = SweepConfig.model_validate(yaml.safe_load(path.read_text()))
-        resources = config.resources
-        return studies_of(config), Occupied(cpus=resources.cpus_per_trial, gpus=resources.gpus_per_trial)
+        return studies_of(config), config.occupied
     except ValueError:  # written by an earlier version, with other keys
         return (), None
 

@@ -28,7 +28,7 @@ class SweepSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config, None while others have to end first, FINISHED when all is done."""
         config = self._conductor.next_trial()
-        if config is None and self._conductor.agenda.is_done:
+        if config is None and self._conductor.is_done:
             return str(Searcher.FINISHED)
         return config
 

@@ -53,7 +53,8 @@ class SweepStatus:
         num_running = sum(record.state == "running" for record in self.records)
         if not num_running or any(kind not in speeds for study in studies for kind in kinds_of(study)):
             return None
-        return sum((seconds_left(study, self.records, speeds) for study in studies), NOTHING) * (1 / num_running)
+        parts = (part for study in studies for part in seconds_left(study, self.records, speeds).values())
+        return sum(parts, NOTHING) * (1 / num_running)
 
 
 def read_status(results: Path, name: str) -> SweepStatus:

@@ -1,18 +1,22 @@
-"""A whole sweep: one Ray Tune run over all its studies, started or gone on with by the same call."""
+"""A whole sweep: a Ray Tune run over all its studies, started or gone on with by the same call.
+
+Where final runs occupy something else than search trials, there are two, one after the other.
+"""
 
 import os
 import threading
 import traceback
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any
 
 from harness.checkpoints import CheckpointFolders
 from harness.cluster.joining import joined_ray
 from harness.conductor import Conductor
-from harness.local_ray import cluster_address, concurrency, keep_credentials_out_of_logs, local_ray, stop_signals
+from harness.local_ray import cluster_address, keep_credentials_out_of_logs, local_ray, stop_signals
+from harness.machine import at_once
 from harness.plan import Plan
 from harness.progress import Progress
 from harness.records import ENDED, TrialRecord
@@ -23,7 +27,7 @@ from harness.sweep_folder import locked, prepare, storage_problem, sweep_id, wri
 from harness.sweep_state import SweepState
 from harness.sync import push_all, push_study
 from harness.tracking import Tracker
-from harness.workers import trials_at_once
+from harness.workers import Occupied
 from ndcl.errors import UserError
 
 LOG_FILE = "ray.log"
@@ -155,54 +159,47 @@ class _Sweep:
         self.progress.say(f"Ray failed and is started again; nothing is lost ({reason})")
 
     def _fit(self) -> None:
+        """Run the trials of the first phase that has any left; what comes after it must fit, too."""
+        left = list(dropwhile(lambda stages: self.conductor.agenda.next(stages) is None, self.plan.phases))
         with self._ray() as nodes, stop_signals(self._stop):
             self.conductor.environment["cluster"] = cluster_address() if self.address else "local"
-            self.conductor.max_concurrent = self._max_concurrent(nodes)
+            self.conductor.stages = left[0]
+            self.conductor.max_concurrent, *_ = (at_once(self.plan.occupied[stages[0]], nodes) for stages in left)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.conductor.max_concurrent)
             keep_credentials_out_of_logs()
-            self._tuner().fit()
+            self._tuner(self.plan.occupied[left[0][0]]).fit()
 
     def _ray(self) -> AbstractContextManager[list[Mapping[str, float]]]:
         log = self.plan.folder / LOG_FILE
         if self.address is None:
-            return local_ray(log, with_dashboard=self.plan.workers is not None)
+            return local_ray(log, with_dashboard=any(each.workers for each in self.plan.occupied.values()))
         return joined_ray(log, self.address)
 
-    def _max_concurrent(self, nodes: Sequence[Mapping[str, float]]) -> int:
-        if self.plan.workers is not None:
-            return trials_at_once(self.plan.workers, nodes, self.plan.max_concurrent)
-        return concurrency(sum(map(Counter, nodes), Counter()), self._needed, self.plan.max_concurrent)
-
-    @property
-    def _needed(self) -> dict[str, float]:
-        """What a trial of one process occupies."""
-        return {"CPU": self.plan.cpus_per_trial, "GPU": self.plan.gpus_per_trial}
-
-    def _trainable(self, run: str) -> Any:
+    def _trainable(self, run: str, occupied: Occupied) -> Any:
         """What Ray Tune runs as a trial."""
         from ray import tune
 
         from harness.trial import run_trial
 
-        if self.plan.workers is None:
-            return tune.with_resources(run_trial, self._needed)
+        if occupied.workers is None:
+            return tune.with_resources(run_trial, occupied.needed)
         from harness.distributed_trial import DRIVER, distributed_trial
 
-        return tune.with_resources(distributed_trial(self.plan.workers, self.folders.run_place(run)), DRIVER)
+        return tune.with_resources(distributed_trial(occupied.workers, self.folders.run_place(run)), DRIVER)
 
-    def _tuner(self) -> Any:
+    def _tuner(self, occupied: Occupied) -> Any:
         from ray import tune
 
         from harness.scheduler import SweepCallback, SweepScheduler, SweepSearcher
 
         run = self.folders.new_run()
         return tune.Tuner(
-            self._trainable(run),
+            self._trainable(run, occupied),
             tune_config=tune.TuneConfig(
                 search_alg=SweepSearcher(self.conductor),
                 scheduler=SweepScheduler(self.conductor),
                 num_samples=-1,
-                reuse_actors=self.plan.workers is None,
+                reuse_actors=occupied.workers is None,
                 trial_name_creator=lambda trial: trial.config["name"],
                 trial_dirname_creator=lambda trial: trial.config["folder"],
             ),

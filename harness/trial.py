@@ -9,6 +9,7 @@ import functools
 import gc
 import json
 import math
+import platform
 import random
 import tempfile
 import traceback
@@ -28,7 +29,9 @@ from harness.scratch import scratch_folder
 from ndcl.config import TrainConfig
 from ndcl.cross_validation import CrossValidation
 from ndcl.data.problem import Problem, build_problem
+from ndcl.errors import UserError
 from ndcl.evaluation import Evaluation, with_confusion
+from ndcl.parallel import Group
 from ndcl.training import Training, build_training
 
 EVALUATION, FAILURE, LOG = "evaluation", "failure", "log"
@@ -65,6 +68,7 @@ def evaluated(config: dict[str, Any], own: "tune.Checkpoint | None") -> Iterator
     problem = problem_of(_problem_key(legs[0][1]))
     usage, where = Usage(), {ENVIRONMENT: environment(problem)}
     with _newest_checkpoint(own, config["resume_from"]) as folder:
+        _require_same_start(folder)
         if folder is not None:
             yield None, (folder / EVALUATION_FILE).read_text()
         for training, evaluation in _trained(legs, problem, folder, config["take_over"]):
@@ -83,7 +87,7 @@ def _trained(
     Yields the training at each of its evaluations.
     """
     start = None if folder is None else folder / TRAINING
-    done = 0 if folder is None else int(json.loads((folder / EVALUATION_FILE).read_text())["step"])
+    done = _steps_done(folder)
     with tempfile.TemporaryDirectory(prefix="leg-", dir=scratch_folder()) as between:
         for (_, config), end in zip(legs, [*(step for step, _ in legs[1:]), legs[0][1].num_steps], strict=True):
             if done >= end:
@@ -99,6 +103,22 @@ def _trained(
             if done < config.num_steps:
                 start = Path(between) / str(done)
                 training.content().write(start)  # each worker for itself
+
+
+def _steps_done(folder: Path | None) -> int:
+    """Up to the checkpoint `folder`, if there is one."""
+    return 0 if folder is None else int(json.loads((folder / EVALUATION_FILE).read_text())["step"])
+
+
+def _require_same_start(folder: Path | None) -> None:
+    """Refuse, on one of several workers, to go on from elsewhere than the first does. Raises UserError."""
+    done = _steps_done(folder)
+    [expected] = Group.current().from_first([done])
+    if done != expected:
+        raise UserError(
+            f"{platform.node()} sees no checkpoint of step {expected:.0f}, from which the first worker goes on; "
+            "put the results folder on a disk that all nodes see"
+        )
 
 
 def report(training: AnyTraining | None, evaluation: str) -> None:

@@ -8,15 +8,16 @@ from typing import Any
 
 import ray
 import ray.train
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+import torch
+from ray.exceptions import RayError
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback, WorkerGroupError
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.desk import Desk
-from harness.trial import CHECKPOINT, RESTARTED, failure, one_line
+from harness.trial import CHECKPOINT, FAILURE, RESTARTED, failure, one_line
 from harness.workers import Workers
-from ndcl.errors import NonFiniteLossError, UserError
-from ndcl.parallel import Group
 
 MAX_FAULTS = 2
 """Workers that die are started again, from the newest checkpoint, at most so many times."""
@@ -60,14 +61,17 @@ class WorkerRun:
 
     def reports(self) -> Iterator[dict[str, Any]]:
         """What is handed in, until the workers have ended; the last says why, if they could not go on."""
-        faults = 0
+        faults, reason = 0, None
         while report := self._next():
+            if FAILURE in report:
+                reason = reason or report  # of several workers that fail, the first one's
+                continue
             faults += RESTARTED in report
             if faults <= MAX_FAULTS:  # or else they are not started again
                 yield report
         error = self._fit.exception()
         if error is not None:
-            yield failure(error)
+            yield reason or failure(_cause(error))
 
     def answer(self, report: str, *, goes_on: bool) -> None:
         """Tell the workers whether to go on after the report of this name."""
@@ -86,17 +90,37 @@ class WorkerRun:
                 return report
 
 
+class CannotGoOnError(Exception):
+    """A worker has handed in why the training can't go on: all are to end, and not to be started again."""
+
+
 @contextlib.contextmanager
 def errors_handed_in(desk: Any) -> Iterator[None]:
-    """Within a worker: hand in an error of the training itself, which ends it on all workers alike and is not retried.
+    """Within a worker: hand in an error that would come again, and have all workers end, be it on this one alone.
 
     Any other may come from a worker that died, and is raised for Ray Train to start all of them again.
     """
     try:
         yield
-    except (UserError, NonFiniteLossError) as error:
-        if Group.current().is_first:
-            ray.get(desk.hand_in.remote(failure(error)))
+    except Exception as error:
+        if not _would_come_again(error):
+            raise
+        ray.get(desk.hand_in.remote(failure(error)))
+        raise CannotGoOnError(one_line(error)) from None
+
+
+def _would_come_again(error: Exception) -> bool:
+    """Whether it is no error of the kinds that Ray, and torch in a collective, raise if another worker has died."""
+    return isinstance(error, torch.OutOfMemoryError) or not isinstance(error, RuntimeError | ConnectionError | RayError)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Of what Ray Train raises for all workers: rather that one died than that others lost it."""
+    if not isinstance(error, WorkerGroupError):
+        return error
+    failures = list(error.worker_failures.values())
+    died = [each.health_check_failure for each in failures if isinstance(each, WorkerHealthCheckFailedError)]
+    return (died or failures)[0]
 
 
 class _ToDesk(UserCallback):
@@ -110,6 +134,9 @@ class _ToDesk(UserCallback):
         ray.get(self._desk.hand_in.remote(metrics[0] | stored))
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        for error in worker_exceptions.values():
+            if isinstance(error, CannotGoOnError):
+                raise error  # in a callback, it ends the run at once, with all workers, whatever FailureConfig allows
         ray.get(self._desk.hand_in.remote({RESTARTED: one_line(next(iter(worker_exceptions.values())))}))
 
 

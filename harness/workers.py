@@ -1,7 +1,7 @@
-"""The processes that train one trial together, and how many such trials fit on the nodes of a cluster. Pure."""
+"""What a training occupies, on one process or several, and how many fit on the nodes of a cluster. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ndcl.errors import UserError
@@ -29,7 +29,34 @@ class Workers:
         return {"CPU": self.cpus, "GPU": float(self.gpus)}
 
 
-def trials_at_once(workers: Workers, nodes: Sequence[Mapping[str, float]], limit: int | None) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Occupied:
+    """What one training occupies, and how many run at once."""
+
+    cpus: float
+    """CPU cores, with the most workers that it may have."""
+    gpus: float
+    workers: Workers | None = None
+    """Those of a training that has several; None: it is one process, with all that it occupies."""
+    max_concurrent: int | None = None
+    """At most so many at once; None: as many as fit."""
+    key: str = field(default="resources", compare=False)
+    """Where a sweep's file says it."""
+
+    @property
+    def needed(self) -> dict[str, float]:
+        """By Ray's names."""
+        return {"CPU": self.cpus, "GPU": self.gpus}
+
+    @property
+    def cpus_per_process(self) -> float:
+        """Of one process."""
+        return self.workers.cpus if self.workers else self.cpus
+
+
+def trials_at_once(
+    workers: Workers, nodes: Sequence[Mapping[str, float]], limit: int | None, key: str = "resources"
+) -> int:
     """How many trials of several workers run at once on nodes with these resources, so that none waits for another.
 
     Where not even one with the most workers fits, but one with the least does, it is one.
@@ -41,9 +68,9 @@ def trials_at_once(workers: Workers, nodes: Sequence[Mapping[str, float]], limit
     )
     if not fitting:
         raise UserError(
-            f"resources: a trial needs {workers.least} workers of {workers.cpus:g} CPU and {workers.gpus} GPU"
+            f"{key}: a trial needs {workers.least} workers of {workers.cpus:g} CPU and {workers.gpus} GPU"
             f"{WHERE.get(workers.placement, '')}, but there is room for {sum(rooms)} on {len(rooms)} "
-            f"node{'s' if len(rooms) > 1 else ''}; lower resources.workers_per_trial or what each worker occupies"
+            f"node{'s' if len(rooms) > 1 else ''}; lower {key}.workers_per_trial or what each worker occupies"
         )
     return min(fitting, limit) if limit else fitting
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from harness.cluster.files import ClusterFile
 from harness.cluster.prices import Machine, PriceList
 from harness.plan_cost import Kind, Range, Speed, cost_of, kinds_of
-from harness.plan_view import durations
-from harness.records import TrialRecord
-from harness.workers import trials_at_once
+from harness.plan_view import by_phase, durations
+from harness.records import Stage, TrialRecord
+from harness.workers import Occupied, trials_at_once
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ class Fleet:
     idle_seconds: float
     """That a worker stays after its last trial."""
 
-    def asked_for(self, plan: "Plan", num_trials: int) -> tuple[int, list[Node]]:
-        """How many trials run at once, and on which workers. Raises UserError if none fits."""
+    def asked_for(self, occupied: Occupied, num_trials: int) -> tuple[int, list[Node]]:
+        """How many trainings run at once, and on which workers. Raises UserError if none fits."""
         most = self.workers[: self.ceiling]
-        at_once = min(_at_once(plan, [node.resources for node in most]), max(num_trials, 1))
+        at_once = min(_at_once(occupied, [node.resources for node in most]), max(num_trials, 1))
         for count in range(1, len(most)):
             try:
-                if _at_once(plan, [node.resources for node in most[:count]]) >= at_once:
+                if _at_once(occupied, [node.resources for node in most[:count]]) >= at_once:
                     return at_once, list(most[:count])
             except UserError:  # not even one fits on so few
                 continue
@@ -75,8 +75,10 @@ class Fleet:
 class ClusterCost:
     """What a sweep costs on a cluster."""
 
-    trials_at_once: int
+    at_once: Mapping[Stage, int]
+    """Trainings of each stage."""
     workers: Sequence[Node]
+    """Of the stage that wants the most; the price has them for all the time."""
     wall_seconds: Range
     price: Range
     """In US dollars, from `up` to `down` right after the end."""
@@ -107,8 +109,12 @@ def cluster_cost(
     plan: "Plan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed], fleet: Fleet, prices: PriceList
 ) -> ClusterCost:
     """Of what is left of the sweep. Raises UserError if not even one trial fits on the workers."""
-    num_trials = sum(study.num_trials + study.num_final for study in plan.studies)
-    at_once, workers = fleet.asked_for(plan, num_trials)
+    at_once: dict[Stage, int] = {}
+    workers: list[Node] = []
+    for stages in plan.phases:
+        fitting, asked = fleet.asked_for(plan.occupied[stages[0]], sum(map(plan.num_trainings, stages)))
+        at_once |= dict.fromkeys(stages, fitting)
+        workers = max(workers, asked, key=len)
     training = cost_of(plan, records, speeds, at_once).wall_seconds
     assert training is not None
     wall = training + START_SECONDS
@@ -118,7 +124,7 @@ def cluster_cost(
     price = Range(
         least=busy.least * hour.least + hours.least * head.least, most=busy.most * hour.most + hours.most * head.most
     )
-    return ClusterCost(trials_at_once=at_once, workers=workers, wall_seconds=wall, price=price)
+    return ClusterCost(at_once=at_once, workers=workers, wall_seconds=wall, price=price)
 
 
 def cost_lines(
@@ -140,8 +146,8 @@ def cost_lines(
         yield f"time and price: not known for {'; '.join(unknown)}; give --measure or --seconds-per-step"
     else:
         cost = cluster_cost(plan, records, speeds, fleet, prices)
-        yield f"at once: {cost.trials_at_once} trials on {_counted(cost.workers)}"
-        if plan.gpus_per_trial and any(speed.device == "cpu" for speed in speeds.values()):
+        yield f"at once: {by_phase(plan, cost.at_once)} trials on {_counted(cost.workers)}"
+        if plan.takes_gpus and any(speed.device == "cpu" for speed in speeds.values()):
             yield "warning: each training takes a GPU but was measured on a CPU; what follows is for the CPU's speed"
         yield f"time: {durations(cost.wall_seconds)}, with {durations(START_SECONDS)} until the first step assumed"
         yield f"price: {cost.price.least:.2f} to {cost.price.most:.2f}, if it is taken down right after the end"
@@ -149,20 +155,20 @@ def cost_lines(
     yield f"at the worst: {fleet.worst_hour(prices):.2f} an hour; {idle:.2f} an hour when nothing runs, until `down`"
 
 
-def _at_once(plan: "Plan", nodes: Sequence[Mapping[str, float]]) -> int:
-    """Trials at once on these nodes. Raises UserError if none fits."""
-    if plan.workers is not None:
-        return trials_at_once(plan.workers, nodes, plan.max_concurrent)
-    needed = {"CPU": plan.cpus_per_trial, "GPU": plan.gpus_per_trial}
+def _at_once(occupied: Occupied, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Trainings at once on these nodes. Raises UserError if none fits."""
+    if occupied.workers is not None:
+        return trials_at_once(occupied.workers, nodes, occupied.max_concurrent, occupied.key)
+    needed = occupied.needed
     fitting = sum(
         min(int(node.get(kind, 0) / number + 1e-9) for kind, number in needed.items() if number > 0) for node in nodes
     )
     if not fitting:
         raise UserError(
-            f"resources: a trial needs {needed['CPU']:g} CPU and {needed['GPU']:g} GPU, and no worker has them; lower "
-            "resources, or give larger workers"
+            f"{occupied.key}: a trial needs {needed['CPU']:g} CPU and {needed['GPU']:g} GPU, and no worker has "
+            "them; lower resources, or give larger workers"
         )
-    return min(fitting, plan.max_concurrent) if plan.max_concurrent else fitting
+    return min(fitting, occupied.max_concurrent) if occupied.max_concurrent else fitting
 
 
 def _node(file: ClusterFile, name: str, node_type: Mapping[str, Any], prices: PriceList) -> Node:

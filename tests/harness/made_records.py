@@ -5,8 +5,9 @@ from typing import Any
 
 from harness.config import SchedulerConfig
 from harness.plan import Plan, StudyPlan
-from harness.records import Stage, State, StudyKey, TrialRecord
+from harness.records import STAGES, Stage, State, StudyKey, TrialRecord
 from harness.space import FloatParameter
+from harness.workers import Occupied
 from ndcl.config import DataConfig, ErmConfig, ImbalanceConfig, TrainConfig
 
 RATE = "optimizer.learning_rate"
@@ -48,11 +49,14 @@ def plan(results: Path, *studies: StudyPlan) -> Plan:
         name="made",
         studies=studies or (study(),),
         results=results,
-        cpus_per_trial=1.0,
-        gpus_per_trial=0.0,
-        max_concurrent=None,
+        occupied=both(cpus=1.0, gpus=0.0),
         resolved={"name": "made"},
     )
+
+
+def both(**values: Any) -> dict[Stage, Occupied]:
+    """What trainings of both stages occupy, if it is the same."""
+    return dict.fromkeys(STAGES, Occupied(**values))
 
 
 def evaluation(step: int, accuracy: float | None = 0.5) -> dict[str, Any]:

@@ -140,6 +140,17 @@ def test_stages() -> None:
     assert agenda(*searched, *finals).stage_of(one) == "final"
 
 
+def test_only_trials_of_the_stages_asked_for_are_due() -> None:
+    searched = [record(n) for n in range(3)]
+    assert agenda(*searched).next(["search"]) is None
+    assert agenda(*searched[:2]).next(["final"]) is None
+    stopped = record(0, "interrupted", stage="final", rate=3e-3, seed=1)
+    assert agenda(*searched, stopped).next(["search"]) is None
+    due = agenda(*searched, stopped).next(["final"])
+    assert due is not None
+    assert due.name == stopped.name
+
+
 def test_records_of_other_studies_are_kept_but_never_due() -> None:
     foreign = record(0, "interrupted", of=key(target="elsewhere"))
     subject = agenda(foreign)

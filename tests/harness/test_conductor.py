@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness import records
 from harness.checkpoints import EVALUATION_FILE, TRAINING, CheckpointFolders
 from harness.conductor import Conductor
 from harness.config import SchedulerConfig
@@ -14,6 +15,7 @@ from harness.plan import StudyPlan
 from harness.records import CONFUSION, Journal, TrialRecord
 from harness.revision import git_revision
 from harness.selection import select
+from harness.workers import Occupied
 from ndcl import checkpoints
 from tests.harness.made_records import RATE, base, evaluation, plan, study
 
@@ -92,6 +94,25 @@ def test_a_record_has_its_environment_once(stage: Stage) -> None:
         stage.conductor.on_evaluation(name, evaluation(step) | {"environment": {"host": "node"}})
     assert stage.record(name).environment == known | {"host": "node"}
     assert stage.record(name).evaluations == (evaluation(2), evaluation(4))
+
+
+def test_final_runs_wait_until_their_stage_is_on_and_have_the_threads_of_their_own_processes(tmp_path: Path) -> None:
+    occupied: dict[records.Stage, Occupied] = {"search": Occupied(cpus=1, gpus=0), "final": Occupied(cpus=3, gpus=0)}
+    stage = Stage(tmp_path, study(num_trials=1), occupied=occupied)
+    stage.conductor.stages = ("search",)
+    config = stage.conductor.next_trial()
+    assert config is not None
+    assert config["num_threads"] == 1
+    stage.play(config["name"], 2, 4)
+    assert not stage.conductor.is_done
+    stage.conductor.on_end(config["name"])
+    assert stage.conductor.next_trial() is None
+    assert stage.conductor.is_done
+    stage.conductor.stages = ("final",)
+    assert not stage.conductor.is_done
+    config = stage.conductor.next_trial()
+    assert config is not None
+    assert (stage.record(config["name"]).stage, config["num_threads"]) == ("final", 3)
 
 
 def test_no_more_than_max_concurrent_trials_are_started(stage: Stage) -> None:

@@ -175,6 +175,14 @@ def test_config_is_frozen(write):
             {"resources": {"placement": "SPREAD"}},
             "resources.placement: with one worker a trial has none; leave it out",
         ),
+        (
+            {"final": {"resources": {"workers_per_trial": 2, "cpus_per_trial": 2}}},
+            "final.resources.cpus_per_trial: with several workers a trial has none; use cpus_per_worker",
+        ),
+        (
+            {"final": {"resources": {"keep_checkpoints": "selected"}}},
+            "final.resources.keep_checkpoints: unknown key",
+        ),
         ({"resources": {"workers_per_trial": 2, "placement": "ROUND"}}, "resources.placement: input should be 'PACK'"),
     ],
 )

@@ -13,6 +13,7 @@ from harness.plan import Check, Plan, buildable, difference, extends, make_plan
 from harness.space import defaults
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError, unknown_name
+from tests.harness.made_records import both
 from tests.ndcl.made_store import make_store
 
 DOMAINS = {"digits": ("scan", "texture", "print", "sign"), "pacs": ("art", "photo")}
@@ -69,7 +70,8 @@ def test_a_study_per_algorithm_data_set_setting_and_target():
 def test_the_plan_carries_budget_and_resources():
     plan = plan_of(Path("/out"), resources={"cpus_per_trial": 2, "gpus_per_trial": 0.5, "max_concurrent": 3})
     assert plan.folder == Path("/out/small")
-    assert (plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent) == (2, 0.5, 3)
+    assert plan.occupied == both(cpus=2, gpus=0.5, max_concurrent=3)
+    assert plan.phases == (("search", "final"),)
     study = plan.studies[0]
     assert (study.num_trials, study.num_steps, study.final_seeds, study.num_final) == (4, 20, (1, 2), 2)
     assert (study.sampler, study.scheduler.name, study.seed) == ("tpe", "asha", 7)
@@ -308,6 +310,7 @@ ALGORITHMS = SWEEP["algorithms"]
         {"algorithms": {**ALGORITHMS, "focal": None}},
         {"imbalance": [{"setting": "natural"}, {"setting": "long_tail", "ratio": 65}]},
         {"resources": {"max_concurrent": 1}},
+        {"final": {"seeds": 2, "resources": {"workers_per_trial": 2}}},
         {"data": "pacs_and_digits"},
     ],
 )

@@ -9,11 +9,17 @@ import pytest
 
 from harness.config import SchedulerConfig
 from harness.plan_cost import Kind, Range, Speed, cost_of, kinds_of, recorded_speeds, steps_left
+from harness.records import STAGES, Stage
 from harness.search import StudySearch
 from harness.selection import LEAVE_ONE_DOMAIN_OUT
-from tests.harness.made_records import base, evaluation, key, plan, record, study
+from harness.workers import Occupied
+from tests.harness.made_records import base, both, evaluation, key, plan, record, study
 
 ERM = Kind(dataset="digits", backbone="small_cnn", algorithm="erm")
+
+
+def at_once(number: int) -> dict[Stage, int]:
+    return dict.fromkeys(STAGES, number)
 
 
 def asha(**changes: Any) -> SchedulerConfig:
@@ -94,7 +100,7 @@ def test_leaving_domains_out_is_a_kind_of_its_own_and_its_final_runs_may_be_shor
         folds: Speed(seconds_per_step=30.0, checkpoint_bytes=3),
         ERM: Speed(seconds_per_step=10.0, checkpoint_bytes=1),
     }
-    cost = cost_of(made, [], speeds, 1)
+    cost = cost_of(made, [], speeds, at_once(1))
     assert cost.trial_seconds == Range(least=4 * 30 + 2 * 2 * 10, most=4 * 30 + 2 * 4 * 10)
     assert cost.checkpoint_bytes == Range(least=3 + 2, most=3 + 2 + 3)
 
@@ -104,9 +110,9 @@ def test_final_runs_of_the_best_k_are_counted() -> None:
 
 
 def test_costs_are_steps_times_speed() -> None:
-    made = dataclasses.replace(plan(Path()), cpus_per_trial=2.0, gpus_per_trial=0.5)
+    made = dataclasses.replace(plan(Path()), occupied=both(cpus=2.0, gpus=0.5))
     speed = Speed(seconds_per_step=80.0, seconds_per_evaluation=20.0, checkpoint_bytes=1000)
-    cost = cost_of(made, [], {ERM: speed}, max_concurrent=2)
+    cost = cost_of(made, [], {ERM: speed}, at_once(2))
     steps = 3 * 4 + 2 * 4
     seconds = steps * (80 + 20 / 2)
     assert cost.trial_seconds == Range(least=seconds, most=seconds)
@@ -117,9 +123,20 @@ def test_costs_are_steps_times_speed() -> None:
     assert cost.checkpoint_bytes == Range(least=5 * 1000, most=(5 + 2) * 1000)
 
 
+def test_final_runs_that_occupy_something_else_come_after_all_searches() -> None:
+    resources: dict[Stage, Occupied] = {"search": Occupied(cpus=1, gpus=0), "final": Occupied(cpus=8, gpus=4)}
+    made = dataclasses.replace(plan(Path()), occupied=resources)
+    cost = cost_of(made, [], {ERM: Speed(seconds_per_step=3600.0)}, {"search": 3, "final": 1})
+    assert cost.wall_seconds is not None
+    assert cost.wall_seconds.most == pytest.approx(3600 * (4 + 2 * 4))
+    assert cost.cpu_hours.most == pytest.approx(3 * 4 + 8 * 2 * 4)
+    assert cost.gpu_hours.most == pytest.approx(4 * 2 * 4)
+
+
 def test_no_more_trials_run_at_once_than_are_left() -> None:
-    cost = cost_of(plan(Path(), study(num_trials=1, final_seeds=(1,))), [], {ERM: Speed(seconds_per_step=1.0)}, 16)
-    assert cost.wall_seconds == Range(least=4.0, most=4.0)
+    made = plan(Path(), study(num_trials=2, final_seeds=(1,)))
+    cost = cost_of(made, [], {ERM: Speed(seconds_per_step=1.0)}, at_once(16))
+    assert cost.wall_seconds == Range(least=4.0 + 4.0, most=4.0 + 4.0)
     assert cost.checkpoint_bytes is None
 
 
@@ -132,11 +149,13 @@ def test_where_nothing_fits_there_is_no_duration_but_hours() -> None:
 def test_stopped_trials_keep_no_checkpoint() -> None:
     made = plan(Path(), study(num_trials=6, scheduler=asha()))
     speed = Speed(seconds_per_step=1.0, checkpoint_bytes=10)
-    assert cost_of(made, [], {ERM: speed}, 1).checkpoint_bytes == Range(least=(1 + 2) * 10, most=(6 + 2 + 1) * 10)
+    assert cost_of(made, [], {ERM: speed}, at_once(1)).checkpoint_bytes == Range(
+        least=(1 + 2) * 10, most=(6 + 2 + 1) * 10
+    )
 
 
 def test_studies_without_a_speed_are_left_out() -> None:
     other = study("ndcl", base=base(algorithm={"name": "ndcl"}))
-    both, one = plan(Path(), study(), other), plan(Path(), study())
+    two, one = plan(Path(), study(), other), plan(Path(), study())
     speeds = {ERM: Speed(seconds_per_step=1.0)}
-    assert cost_of(both, [], speeds, 1) == cost_of(one, [], speeds, 1)
+    assert cost_of(two, [], speeds, at_once(1)) == cost_of(one, [], speeds, at_once(1))

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from harness.plan_studies import StudyPlan
-from harness.records import CONFUSION, TrialRecord
+from harness.records import CONFUSION, Stage, TrialRecord
 from harness.report import compare
 from harness.report_confusion import confusion_of
-from harness.report_cost import Occupied, cost_of, cost_of_all
+from harness.report_cost import cost_of, cost_of_all
 from harness.report_details import Failure, details_of
 from harness.report_findings import finding
 from harness.report_importance import importance_of
 from harness.report_search import SearchPoint, search_points
 from harness.space import ChoiceParameter, FloatParameter
+from harness.workers import Occupied
 from tests.harness.made_large_sweep import LOG, REASON, plans, sweep_records
-from tests.harness.made_records import RATE, measured, record, study
+from tests.harness.made_records import RATE, both, measured, record, study
 
 GATE, INNER = "resampling_ratio", "algorithm.gamma"
 
@@ -52,18 +53,19 @@ def test_before_a_trial_has_finished_nothing_is_best():
 
 def test_cost_counts_what_was_pruned_or_failed_too():
     trials = [record(0), record(1, "pruned", steps=(2,)), record(2, "failed", steps=()), record(3, "running")]
-    cost = cost_of([*trials, record(0, stage="final")], Occupied(cpus=4, gpus=0.5))
+    occupied: dict[Stage, Occupied] = {"search": Occupied(cpus=4, gpus=0.5), "final": Occupied(cpus=8, gpus=1)}
+    cost = cost_of([*trials, record(0, stage="final")], occupied)
     assert cost.num_search == {"finished": 1, "pruned": 1, "failed": 1, "running": 1}
     assert cost.num_final == {"finished": 1}
     assert (cost.num_ended, cost.pruned_share, cost.num_steps) == (3, pytest.approx(1 / 3), 4 + 2 + 4 + 4)
     assert cost.seconds == pytest.approx(1.4)
-    assert cost.cpu_hours == pytest.approx(1.4 * 4 / 3600)
-    assert cost.gpu_hours == pytest.approx(1.4 * 0.5 / 3600)
+    assert cost.cpu_hours == pytest.approx((1.0 * 4 + 0.4 * 8) / 3600)
+    assert cost.gpu_hours == pytest.approx((1.0 * 0.5 + 0.4 * 1) / 3600)
 
 
 def test_the_cost_of_all_studies_is_their_sum():
     first, second = [record(0), record(1, "pruned")], [record(0, "failed", steps=())]
-    whole = Occupied(cpus=1, gpus=0)
+    whole = both(cpus=1, gpus=0)
     assert cost_of_all([cost_of(first, whole), cost_of(second, whole)]) == cost_of([*first, *second], whole)
     assert cost_of_all([cost_of(first, whole), cost_of(second, None)]).cpu_hours is None
     assert cost_of([], whole).pruned_share is None
@@ -153,7 +155,7 @@ def test_of_few_finished_trials_nothing_is_said():
 
 
 def test_details_of_the_made_up_sweep():
-    details = details_of(sweep_records(), plans(), Occupied(cpus=1, gpus=0))
+    details = details_of(sweep_records(), plans(), both(cpus=1, gpus=0))
     assert len(details.studies) == 4 * 4 * 3
     missing = {study.key.name: study.missing for study in details.studies if study.missing}
     assert missing == {

@@ -18,6 +18,7 @@ import torch
 from harness import trial
 from harness.checkpoints import EVALUATION_FILE, TRAINING, is_whole
 from harness.trial import EVALUATION, FAILURE, LOG, one_line, problem_of, reset_process, run_trial, to_json
+from ndcl.parallel import Group
 from tests.harness.made_records import base
 
 
@@ -116,6 +117,15 @@ def test_the_checkpoint_of_this_attempt_comes_before_that_of_an_earlier_one(caug
     caught.own = CaughtTune.Checkpoint(str(own))
     run(earlier)
     assert [e["step"] for e in caught.evaluations()] == [4]
+
+
+def test_a_worker_that_does_not_see_the_checkpoint_of_the_first_is_refused(
+    caught: CaughtTune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Group, "from_first", lambda self, values: [2.0])
+    run(caught.folder / "not-here")
+    [report] = caught.reports
+    assert "sees no checkpoint of step 2, from which the first worker goes on; put the results" in report[FAILURE]
 
 
 @pytest.mark.parametrize("damaged", [f"{TRAINING}/state.pt", f"{TRAINING}/checkpoint.json", EVALUATION_FILE])

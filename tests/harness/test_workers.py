@@ -7,8 +7,9 @@ import pytest
 
 from harness.config import ResourceSpec
 from harness.machine import fit
-from harness.workers import Workers, trials_at_once
+from harness.workers import Occupied, Workers, trials_at_once
 from ndcl.errors import UserError
+from tests.harness.made_records import both
 from tests.harness.test_plan import plan_of
 
 SMALL, LARGE = {"CPU": 2.0, "node:a": 1.0}, {"CPU": 8.0, "GPU": 4.0}
@@ -56,17 +57,30 @@ def test_workers_that_never_fit_are_refused(workers: dict[str, Any], message: st
 
 def test_one_worker_is_the_trials_own_process() -> None:
     resources = ResourceSpec(cpus_per_trial=2, gpus_per_trial=0.5)
-    assert (resources.workers, resources.cpus, resources.gpus) == (None, 2, 0.5)
+    assert resources.occupied("resources") == Occupied(cpus=2, gpus=0.5)
 
 
 def test_a_plan_knows_its_workers_and_what_they_occupy_together() -> None:
     resources = {"workers_per_trial": {"min": 2, "max": 4}, "cpus_per_worker": 3, "gpus_per_worker": 1}
     plan = plan_of(Path("/out"), resources=resources | {"placement": "SPREAD"})
-    assert plan.workers == Workers(least=2, most=4, cpus=3, gpus=1, placement="SPREAD")
-    assert (plan.cpus_per_trial, plan.gpus_per_trial, plan.cpus_per_process) == (12, 4, 3)
+    workers = Workers(least=2, most=4, cpus=3, gpus=1, placement="SPREAD")
+    assert plan.occupied == both(cpus=12, gpus=4, workers=workers)
+    assert plan.occupied["final"].cpus_per_process == 3
+
+
+def test_final_runs_may_occupy_something_else_and_then_come_after_all_searches() -> None:
+    plan = plan_of(Path("/out"), final={"seeds": 2, "resources": {"workers_per_trial": 3, "placement": "SPREAD"}})
+    workers = Workers(least=3, most=3, placement="SPREAD")
+    assert plan.occupied == {"search": Occupied(cpus=1, gpus=0), "final": Occupied(cpus=3, gpus=0, workers=workers)}
+    assert plan.phases == (("search",), ("final",))
+    without = plan_of(Path("/out"), final={"seeds": 0, "resources": {"workers_per_trial": 3}})
+    assert without.phases == (("search",),)
 
 
 def test_a_plan_says_when_its_workers_do_not_fit_this_machine() -> None:
     found = fit(plan_of(Path("/out"), resources={"workers_per_trial": 10_000}))
-    assert found.max_concurrent == 0
-    assert "needs 10000 workers" in (found.problem or "")
+    assert found.at_once is None
+    assert "resources: a trial needs 10000 workers" in (found.problem or "")
+    final = fit(plan_of(Path("/out"), final={"seeds": 2, "resources": {"workers_per_trial": 10_000}}))
+    assert (final.problem or "").startswith("final.resources: a trial needs 10000 workers")
+    assert "lower final.resources.workers_per_trial" in (final.problem or "")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from harness.cli import app
 from harness.distributed_single import run_on_workers
 from harness.progress import Progress
 from harness.records import TrialRecord
-from harness.sweep import run_sweep
+from harness.sweep import Interrupted, run_sweep
 from harness.trial import to_json
 from ndcl import checkpoints
 from ndcl.config import TrainConfig
@@ -32,6 +33,7 @@ from tests.harness.made_records import base
 from tests.integration import sweeps
 from tests.integration.made_vectors import TARGET, write_vectors
 from tests.integration.train_workers import train_workers
+from tests.ndcl.made_photos import make_photos
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # a dozen processes import Ray and torch, several times
 NO_SEARCH = {"num_trials": 1, "scheduler": {"name": "none"}}
@@ -88,12 +90,17 @@ def check_nothing_left() -> None:
 
 
 def test_two_workers_find_what_one_finds_and_leave_nothing_behind(tmp_path: Path, local_ray_session: None) -> None:
+    """In the search of one sweep, and in the final runs of the other."""
     algorithms = {"algorithms": {"erm": None, "ndcl": None}}
-    several = run(tmp_path, tmp_path / "two", resources={"workers_per_trial": 2}, **algorithms)
+    two, one = {"workers_per_trial": 2}, {"max_concurrent": 1}
+    several = run(tmp_path, tmp_path / "two", resources=two, final={"seeds": 1, "resources": one}, **algorithms)
     check_nothing_left()
     sweeps.check_complete(sweeps.planned(tmp_path / "tiny.yaml", tmp_path / "two"))
-    single = run(tmp_path, tmp_path / "one", resources={"max_concurrent": 1}, **algorithms)
+    single = run(tmp_path, tmp_path / "one", resources=one, final={"seeds": 1, "resources": two}, **algorithms)
+    check_nothing_left()
+    sweeps.check_complete(sweeps.planned(tmp_path / "tiny.yaml", tmp_path / "one"))
     assert {record.state for record in several.values()} == {"finished", "pruned"}
+    assert sum(record.stage == "final" for record in several.values()) == 2
     assert several.keys() == single.keys()
     for name, record in several.items():
         assert (record.state, record.attempts) == (single[name].state, 1)
@@ -158,6 +165,27 @@ def test_a_killed_worker_changes_nothing_and_any_number_goes_on(tmp_path: Path, 
     assert sorted(record.stage for record in after.values()) == ["final", "final", "search", "search"]
 
 
+class Stopping(Progress):
+    """Stops the sweep, as Ctrl-C does, as soon as a trial has left a checkpoint."""
+
+    def __init__(self, results: Path) -> None:
+        super().__init__(Console(), quiet=True)
+        self._results = results
+
+    def is_due(self) -> bool:
+        if any(record.checkpoint for record in sweeps.records(self._results)):
+            raise Interrupted
+        return False
+
+
+def test_a_stopped_sweep_leaves_nothing_in_a_ray_that_goes_on(tmp_path: Path, local_ray_session: None) -> None:
+    path = written(tmp_path, algorithms={"erm": None}, search=NO_SEARCH, train=LONG, resources={"workers_per_trial": 2})
+    with pytest.raises(Interrupted):
+        run_sweep(sweeps.planned(path, tmp_path), Stopping(tmp_path))
+    check_nothing_left()
+    assert record_of(tmp_path, "erm").state == "interrupted"
+
+
 def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_session: None) -> None:
     rate = {"optimizer.learning_rate": {"type": "float", "low": 1e30, "high": 1e38, "default": 1e38}}
     resources = {"workers_per_trial": 2}
@@ -169,6 +197,45 @@ def test_an_exploding_loss_fails_its_trial_at_once(tmp_path: Path, local_ray_ses
     [record] = found.values()
     assert (record.state, record.attempts) == ("failed", 1)
     assert (record.reason or "").startswith("NonFiniteLossError: ")
+
+
+def write_broken_photos(folder: Path) -> None:
+    """A data set `broken`: of two source domains the second, which the second of two workers reads, is damaged."""
+    made = make_photos(folder / "broken", "encoded")
+    path = made.folder / "inputs-00000.arrow"
+    content = path.read_bytes()
+    for index in np.flatnonzero(made.domain_ids == made.domains.index("sketch")):
+        content = content.replace(made.encoded(index), bytes(len(made.encoded(index))))
+    path.write_bytes(content)
+
+
+def test_an_image_that_one_worker_cannot_read_fails_the_trial_and_the_sweep_goes_on(
+    tmp_path: Path, local_ray_session: None
+) -> None:
+    """The other worker would wait for the first one's logits until a timeout of half an hour."""
+    folder = tmp_path / "data"
+    write_broken_photos(folder)
+    make_photos(folder / "whole", "encoded")
+    found = run(
+        tmp_path,
+        tmp_path,
+        data=[{"name": name, "targets": ["photo"], "folder": str(folder)} for name in ("broken", "whole")],
+        imbalance={"setting": "long_tail", "counts": [4, 3, 1], "validation": 2},
+        train={"model": {"backbone": "mlp", "mlp_width": 8}, "num_steps": 4, "evaluate_every": 2, "batch_size": 5},
+        algorithms={"erm": None},
+        search=NO_SEARCH,
+        resources={"workers_per_trial": 2},
+    )
+    broken, whole = sorted(found.values(), key=lambda record: record.study.dataset)
+    assert (broken.state, whole.state) == ("failed", "finished")
+    assert re.match(r"UserError: data set broken: image \d+\.jpg cannot be decoded", broken.reason or "")
+    assert (broken.attempts, broken.evaluations) == (1, ())
+    path = tmp_path / "one.yaml"
+    path.write_text(yaml.safe_dump(broken.config))
+    result = CliRunner().invoke(app, ["train", str(path), "--results", str(tmp_path), "--workers", "2"])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("ndcl: error: data set broken: image ")
+    check_nothing_left()
 
 
 def test_a_trial_over_three_nodes_outlives_one_of_them(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from harness.cluster.files import read_cluster
 from harness.cluster.prices import Machine, PriceList, parse_prices, read_prices
 from harness.plan import Plan
 from harness.plan_cost import Kind, Range, Speed
-from harness.workers import Workers
+from harness.workers import Occupied, Workers
 from ndcl.errors import UserError
 from tests.harness.cluster.made_clusters import SHIPPED, changed, filled_in
-from tests.harness.made_records import base, plan, study
+from tests.harness.made_records import base, both, plan, study
 
 ERM = Kind(dataset="digits", backbone="small_cnn", algorithm="erm")
 SPEEDS = {ERM: Speed(seconds_per_step=3.6)}
@@ -36,8 +36,7 @@ PRICES = PriceList(
 def made(num_trials: int, **changes: Any) -> Plan:
     """Trials of 1000 steps, thus an hour each, on a GPU each, none stopped early."""
     one = study(base=base(num_steps=1000), num_trials=num_trials, final_seeds=())
-    resources = {"cpus_per_trial": 4.0, "gpus_per_trial": 1.0, **changes}
-    return dataclasses.replace(plan(Path("results"), one), **resources)
+    return dataclasses.replace(plan(Path("results"), one), occupied=both(**{"cpus": 4.0, "gpus": 1.0, **changes}))
 
 
 def fleet(tmp_path: Path, **changes: Any) -> Fleet:
@@ -47,7 +46,7 @@ def fleet(tmp_path: Path, **changes: Any) -> Fleet:
 
 def test_trials_side_by_side_on_as_many_nodes_as_there_may_be(tmp_path: Path) -> None:
     cost = cluster_cost(made(16), [], SPEEDS, fleet(tmp_path), PRICES)
-    assert (cost.trials_at_once, len(cost.workers)) == (8, 8)
+    assert (cost.at_once["search"], len(cost.workers)) == (8, 8)
     assert cost.wall_seconds == Range(least=2 * 3600 + START_SECONDS.least, most=2 * 3600 + START_SECONDS.most)
     start = Range(least=START_SECONDS.least / 3600, most=START_SECONDS.most / 3600)
     idle = 5 / 60
@@ -58,7 +57,7 @@ def test_trials_side_by_side_on_as_many_nodes_as_there_may_be(tmp_path: Path) ->
 
 def test_fewer_trials_take_fewer_nodes(tmp_path: Path) -> None:
     cost = cluster_cost(made(3), [], SPEEDS, fleet(tmp_path), PRICES)
-    assert (cost.trials_at_once, len(cost.workers)) == (3, 3)
+    assert (cost.at_once["search"], len(cost.workers)) == (3, 3)
 
 
 def test_the_worst_hour_is_the_ceiling_of_the_dearest_at_the_full_price(tmp_path: Path) -> None:
@@ -77,12 +76,25 @@ def test_disks_cost_as_long_as_their_node(tmp_path: Path) -> None:
 def test_a_training_of_several_workers_takes_several_nodes(tmp_path: Path) -> None:
     two = made(16, workers=Workers(least=2, most=2, cpus=4.0, gpus=1))
     cost = cluster_cost(two, [], SPEEDS, fleet(tmp_path), PRICES)
-    assert (cost.trials_at_once, len(cost.workers)) == (4, 8)
+    assert (cost.at_once["search"], len(cost.workers)) == (4, 8)
+
+
+def test_final_runs_on_more_nodes_have_their_own_number_at_once_and_the_price_has_these_nodes(tmp_path: Path) -> None:
+    one = study(base=base(num_steps=1000), num_trials=2, final_seeds=(1,))
+    search = Occupied(cpus=4, gpus=1)
+    final = Occupied(cpus=16, gpus=4, workers=Workers(least=4, most=4, cpus=4.0, gpus=1))
+    two = dataclasses.replace(plan(Path("results"), one), occupied={"search": search, "final": final})
+    cost = cluster_cost(two, [], SPEEDS, fleet(tmp_path), PRICES)
+    assert (cost.at_once, len(cost.workers)) == ({"search": 2, "final": 1}, 4)
+    assert cost.wall_seconds.least == 2 * 3600 + START_SECONDS.least
+    assert "at once: 2, then 1 trials on 4 g5.xlarge (spot)" in list(
+        cost_lines(two, [], SPEEDS, fleet(tmp_path), PRICES, date(2026, 1, 2))
+    )
 
 
 def test_a_trial_that_fits_on_no_worker_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a trial needs 4 CPU and 2 GPU, and no worker has them"):
-        cluster_cost(made(1, gpus_per_trial=2.0), [], SPEEDS, fleet(tmp_path), PRICES)
+        cluster_cost(made(1, gpus=2.0), [], SPEEDS, fleet(tmp_path), PRICES)
 
 
 def test_without_speeds_the_worst_hour_is_still_told(tmp_path: Path) -> None:
