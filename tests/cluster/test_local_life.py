@@ -89,6 +89,11 @@ def written_cluster(lan: Lan) -> Path:
     values["provider"] |= {"head_ip": HEAD, "worker_ips": WORKERS}
     values |= {"min_workers": len(WORKERS), "max_workers": len(WORKERS)}
     values["auth"]["ssh_private_key"] = str(lan.key)
+    # They share a few cores, and Ray gives up a node that is not there within 30 s: one starts after the other
+    in_turn = "flock --close /mnt/shared/starts ray start"
+    values["worker_start_ray_commands"] = [
+        command.replace("ray start", in_turn) for command in values["worker_start_ray_commands"]
+    ]
     path = lan.folder / "local.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path

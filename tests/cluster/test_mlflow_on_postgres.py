@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
     pytest.mark.skipif(bool(ABSENT), reason=f"{', '.join(ABSENT)} not on the path (apt-get install postgresql)"),
-    pytest.mark.skipif(importlib.util.find_spec("psycopg2") is None, reason="psycopg2 is not installed (make install)"),
+    pytest.mark.skipif(importlib.util.find_spec("psycopg") is None, reason="psycopg is not installed (make install)"),
 ]
 SCRIPT = """
 set -euo pipefail
