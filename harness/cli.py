@@ -75,6 +75,7 @@ StoragePlace = Annotated[
     str | None,
     typer.Option("--storage", metavar="PLACE", help="Also keep the sweep in this shared folder or URI (s3://, gs://)."),
 ]
+TakeOver = Annotated[bool, typer.Option("--take-over", help="Stop who runs it with this storage elsewhere.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
 DEFAULT_RESULTS = Path("results")
 
@@ -113,6 +114,7 @@ def run_a_sweep(
     results: Results = DEFAULT_RESULTS,
     address: Address = None,
     storage: StoragePlace = None,
+    take_over: TakeOver = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
 ) -> None:
@@ -125,12 +127,16 @@ def run_a_sweep(
     from harness.progress import Progress
 
     made = _plan(sweep, settings, results)
+    if take_over and not storage:
+        raise UserError(
+            "--take-over: only a sweep with --storage is taken over; stop the other process, or wait for it"
+        )
     from harness.storage import Storage
     from harness.sweep import run_sweep  # imports Ray, after the plan has been found right
 
     place = Storage(storage, made.name) if storage else None
     with Progress(Console(stderr=True), quiet=quiet) as progress:
-        result = run_sweep(made, progress, fresh=fresh, address=address, storage=place)
+        result = run_sweep(made, progress, fresh=fresh, address=address, storage=place, take_over=take_over)
     _show_result(made, result)
     if any(study.stage == "stopped" for study in result.studies):
         raise typer.Exit(1)

@@ -40,6 +40,9 @@ def submit(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value over the file's; repeatable.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what an earlier run left, and start anew.")] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Stop who runs it elsewhere on the same metadata.results.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not show what the job prints.")] = False,
 ) -> None:
     """Send code and sweep to the head, and run the sweep there as a Ray job, or go on with it.
@@ -50,7 +53,8 @@ def submit(
     from harness.config import load_sweep
 
     file, name = _cluster(path), load_sweep(sweep, settings or ()).name
-    options = [word for setting in settings or () for word in ("--set", setting)] + ["--fresh"] * fresh
+    options = [word for setting in settings or () for word in ("--set", setting)]
+    options += ["--fresh"] * fresh + ["--take-over"] * take_over
     job = life.submit(file, sweep, name, options, _say)
     if not detach:
         life.follow(file, job, _say)

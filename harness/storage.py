@@ -6,7 +6,7 @@ and a start brings the folder on this machine to what the storage holds. Databas
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,12 @@ class Storage:
                 "give it by the environment or the machine's role"
             )
         self.place = place if is_uri(place) else str(Path(place).resolve())
+        self.shown_place = shown(self.place)
+        """Fit to be printed."""
+        self.sweep = sweep
         self.uri = join(uri, sweep)
+        self.refusal: Callable[[], str | None] = lambda: None
+        """Why nothing may be written any more, or None."""
         self._filesystem, self._path = filesystem_of(self.uri)
 
     def checkpoints(self) -> "AnyCheckpointFolders":
@@ -52,14 +57,15 @@ class Storage:
 
     def put(self, name: str, text: str) -> None:
         """Write the file `name`, a path below the sweep's folder, whole or not at all. Raises UserError."""
-        path, content = f"{self._path}/{name}", text.encode()
-        with self._clear_errors():
-            if not self.uri.startswith("file://"):  # an object store shows an object once it is whole
-                self._write(path, content)
-                return
-            self._filesystem.create_dir(path.rpartition("/")[0])
-            self._write(f"{path}.partial", content)
-            self._filesystem.move(f"{path}.partial", path)
+        refusal = self.refusal()
+        if refusal is not None:
+            raise UserError(refusal)
+        StoredFile(self.uri, self._filesystem, f"{self._path}/{name}").write(text)
+
+    @property
+    def lease_file(self) -> "StoredFile":
+        """Tells who runs the sweep. It lies beside the sweep's folder, and stays when that is cleared."""
+        return StoredFile(self.uri, self._filesystem, f"{self._path}.lease")
 
     def fetch(self, folder: Path) -> bool:
         """Bring the sweep's file and journal in `folder` to what the storage holds; False if it holds none. Raises
@@ -86,14 +92,47 @@ class Storage:
         infos = self._filesystem.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
         return list(infos)
 
-    def _write(self, path: str, content: bytes) -> None:
-        with self._filesystem.open_output_stream(path) as stream:
-            stream.write(content)
-
     @contextlib.contextmanager
     def _clear_errors(self) -> Iterator[None]:
         with clear_storage_errors(self.uri):
             yield
+
+
+class StoredFile:
+    """A file in a storage. Its methods raise UserError where the storage can't be reached."""
+
+    def __init__(self, uri: str, filesystem: Any, path: str) -> None:
+        """`uri` is that of the storage, for messages."""
+        self._uri, self._filesystem, self._path = uri, filesystem, path
+
+    def write(self, text: str) -> None:
+        """Write it whole or not at all."""
+        content = text.encode()
+        with clear_storage_errors(self._uri):
+            if not self._uri.startswith("file://"):  # an object store shows an object once it is whole
+                self._write(self._path, content)
+                return
+            self._filesystem.create_dir(self._path.rpartition("/")[0])
+            self._write(f"{self._path}.partial", content)
+            self._filesystem.move(f"{self._path}.partial", self._path)
+
+    def read(self) -> str | None:
+        """What it holds, or None if it is not there."""
+        with clear_storage_errors(self._uri):
+            try:
+                with self._filesystem.open_input_stream(self._path) as stream:
+                    return bytes(stream.read()).decode()
+            except FileNotFoundError:
+                return None
+
+    def remove(self) -> None:
+        """Remove it, if it is there."""
+        with clear_storage_errors(self._uri), contextlib.suppress(FileNotFoundError):
+            self._filesystem.delete_file(self._path)
+
+    def _write(self, path: str, content: bytes) -> None:
+        with self._filesystem.open_output_stream(path) as stream:
+            stream.write(content)
 
 
 def _copy(filesystem: Any, source: str, target: Path) -> None:

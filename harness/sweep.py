@@ -15,6 +15,7 @@ from typing import Any
 from harness.checkpoints import CheckpointFolders
 from harness.cluster.joining import joined_ray
 from harness.conductor import Conductor
+from harness.lease import leased
 from harness.local_ray import cluster_address, keep_credentials_out_of_logs, local_ray, stop_signals
 from harness.machine import at_once
 from harness.plan import Plan
@@ -62,16 +63,18 @@ def run_sweep(
     fresh: bool = False,
     address: str | None = None,
     storage: Storage | None = None,
+    take_over: bool = False,
 ) -> SweepResult:
     """Run all that the plan's journal does not hold yet; `fresh` deletes what an earlier sweep of this name left.
 
     With an `address` the trials run on the cluster there, else on this machine. With a `storage` the journal and the
-    checkpoints lie there, too, and a start on a machine without them goes on from there.
+    checkpoints lie there, too, and a start on a machine without them goes on from there. `take_over` stops whoever runs
+    the sweep with this storage elsewhere.
 
     Raises UserError (another run of this sweep is going on; the sweep has changed; the folder can't be written;
     the resources don't suffice) and Interrupted, after which the same call goes on.
     """
-    with writable(plan.folder), locked(plan):
+    with writable(plan.folder), locked(plan), leased(storage, plan.folder, progress.say, take_over=take_over):
         prepare(plan, fresh, storage)
         identity = sweep_id(plan.folder, storage)
         tracker = Tracker(plan.results, plan.name, identity, uri=plan.tracking_uri, warn=progress.say)
@@ -108,6 +111,7 @@ class _Sweep:
         self.tracker = tracker
         self.progress = progress
         self.address = address
+        self.storage = storage
         self.folders = storage.checkpoints() if storage else CheckpointFolders(plan.folder / "ray")
         self.conductor = Conductor(plan, self.folders, select, self._on_change, storage)
         self._stop = threading.Event()
@@ -173,7 +177,7 @@ class _Sweep:
         log = self.plan.folder / LOG_FILE
         if self.address is None:
             return local_ray(log, with_dashboard=any(each.workers for each in self.plan.occupied.values()))
-        return joined_ray(log, self.address)
+        return joined_ray(log, self.address, self.progress.say)
 
     def _trainable(self, run: str, occupied: Occupied) -> Any:
         """What Ray Tune runs as a trial."""
@@ -214,7 +218,8 @@ class _Sweep:
         )
 
     def _on_step(self) -> None:
-        if self._stop.is_set():
+        is_taken_over = self.storage is not None and self.storage.refusal() is not None
+        if self._stop.is_set() or is_taken_over:
             raise Interrupted  # no Exception, or Tune would first wait for the trials' next evaluations
         if self.progress.is_due():
             self.progress.show(self.states(), self.conductor.agenda.running())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from harness.lease import OWN_FILE
 from harness.plan import Plan, difference, extends
 from harness.storage import UNREACHABLE, Storage, record_storage, recorded_storage
 from ndcl.errors import UserError
@@ -83,7 +84,7 @@ def _remove_sweep(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != LOCK_FILE:
+        elif path.name not in (LOCK_FILE, OWN_FILE):
             path.unlink()
 
 

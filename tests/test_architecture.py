@@ -25,6 +25,7 @@ PURE = {
     "status",
     "status_view",
     *(f"cluster/{name}" for name in ("cost", "files", "findings", "kuberay", "launcher", "prices", "ray_schema")),
+    "lease",
     "storage",
     "stored_checkpoints",
 }

@@ -1,4 +1,4 @@
-"""How many nodes of which resources a cluster can come to. Pure."""
+"""How many nodes of which resources a cluster has to wait for, and can come to. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,3 +20,10 @@ def possible_nodes(config: Mapping[str, Any], there: Sequence[Resources]) -> lis
     most = [spec["resources"] for spec in workers for _ in range(int(spec.get("max_workers", ceiling)))]
     most.sort(key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), reverse=True)
     return [types[head].get("resources", {}), *most[:ceiling]]
+
+
+def awaited_nodes(config: Mapping[str, Any]) -> int:
+    """How many nodes will be there without any trial's waiting: head and machines of the user's own."""
+    if (config.get("provider") or {}).get("type") != "local":
+        return 0
+    return 1 + sum(int(spec.get("min_workers", 0)) for spec in config["available_node_types"].values())

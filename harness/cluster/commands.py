@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.cluster.files import ClusterFile
+from harness.tracking_uri import VARIABLE
 from ndcl.errors import UserError
 
 RESULTS = "~/results"
@@ -17,6 +18,8 @@ SUBMITTED = "submitted"
 """Folder, beside the code on the head, of the sweeps that were submitted."""
 JOBS = "ray job {} --address http://127.0.0.1:8265"
 """On the head, where the dashboard listens."""
+MLFLOW = "http://127.0.0.1:5000"
+"""On the head, the server that start_mlflow.sh starts."""
 PORTS = (8265, 5000)
 """Of the dashboard and of MLflow, both on the head's loopback."""
 _JOB = re.compile(r"submission_id='([\w.-]+-\d{8}-\d{6})'")
@@ -88,9 +91,13 @@ def send_sweep(file: ClusterFile, sweep: Path) -> Command:
 
 
 def submit(file: ClusterFile, job: str, sweep: Path, options: Sequence[str]) -> Command:
-    """Start the sweep as a job on the head, with a copy of the code there, which all nodes get."""
+    """Start the sweep as a job on the head, with a copy of the code there, which all nodes get.
+
+    Its runs go to the head's MLflow server, unless the sweep's own `tracking.uri` names another.
+    """
     place = ("--storage", storage_of(file)) if storage_of(file) else ()
-    words = ("python", "-m", "harness.cli", "sweep", f"{SUBMITTED}/{sweep.name}", "--address", "auto", *place, *options)
+    words = ["env", f"{VARIABLE}={MLFLOW}", "python", "-m", "harness.cli", "sweep", f"{SUBMITTED}/{sweep.name}"]
+    words += ["--address", "auto", *place, *options]
     job_submit = f"{JOBS.format('submit')} --no-wait --submission-id {job} --working-dir ."
     return on_head(file, f"cd {_code(file)[0]} && {job_submit} -- {shlex.join(words)} --results {RESULTS}")
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
+from harness.cluster.commands import MLFLOW
 from harness.cluster.spot_guard import BOOTSTRAP_FILE, as_written, is_guarded, is_spot
 from harness.storage import Storage
 from ndcl.errors import UserError
 
-MLFLOW = "http://127.0.0.1:5000/health"
+HEALTH = f"{MLFLOW}/health"
 GUARD_STARTS_SECONDS = 30
 PROBE = ".head-check"
 
@@ -48,10 +49,10 @@ def _storage_problems(place: str) -> Iterator[str]:
 
 def _mlflow_problems() -> Iterator[str]:
     try:
-        with urllib.request.urlopen(MLFLOW, timeout=10) as answer:
+        with urllib.request.urlopen(HEALTH, timeout=10) as answer:
             answer.read()
     except OSError as error:
-        yield f"MLflow does not answer at {MLFLOW} ({error}); see ~/mlflow/server.log"
+        yield f"MLflow does not answer at {HEALTH} ({error}); see ~/mlflow/server.log"
 
 
 def _is_guarded_soon() -> bool:

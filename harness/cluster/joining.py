@@ -3,23 +3,31 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from harness.cluster.capacity import possible_nodes
+from harness.cluster.capacity import awaited_nodes, possible_nodes
 from harness.cluster.spot_guard import BOOTSTRAP_FILE, as_written
 from harness.local_ray import ENVIRONMENT, log_to
 from ndcl.errors import UserError
 
+JOIN_SECONDS = 180
+"""So long are machines of the user's own waited for, on which `ray up` starts Ray after the head's."""
+
 
 @contextlib.contextmanager
-def joined_ray(log_file: Path, address: str) -> Iterator[list[Mapping[str, float]]]:
+def joined_ray(
+    log_file: Path, address: str, say: Callable[[str], None] = lambda line: None
+) -> Iterator[list[Mapping[str, float]]]:
     """Join the cluster at `address` (`auto`: the one of this machine); yield the resources of the nodes it can have.
 
     These are the nodes that are there; on the head of a cluster that `ray up` started, also those that its autoscaler
-    may start for trials that wait. Raises UserError if there is no cluster.
+    may start for trials that wait. Machines of the user's own are waited for; `say` is told if some are missing.
+    Raises UserError if there is no cluster.
     """
     os.environ.update(ENVIRONMENT)
     import ray
@@ -38,13 +46,31 @@ def joined_ray(log_file: Path, address: str) -> Iterator[list[Mapping[str, float
                 f"--address {address}: there is no Ray cluster ({reason}); start one, or leave it out"
             ) from None
         try:
-            there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            yield possible_nodes(_cluster_config(), there)
+            config = _cluster_config()
+            yield possible_nodes(config, _nodes(awaited_nodes(config), say))
         finally:
             ray.shutdown()
 
 
-def _cluster_config() -> Mapping[str, object]:
+def _nodes(awaited: int, say: Callable[[str], None]) -> list[Mapping[str, float]]:
+    """The resources of the nodes that are there, once all that are `awaited` are, or have had time for it."""
+    import ray
+
+    deadline, is_told = time.monotonic() + JOIN_SECONDS, False
+    while True:
+        there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if len(there) >= awaited:
+            return there
+        if time.monotonic() > deadline:
+            say(f"going on with the {len(there)} of {awaited} machines that have joined")
+            return there
+        if not is_told:
+            say(f"{len(there)} of {awaited} machines have joined; waiting up to {JOIN_SECONDS} s for the others")
+            is_told = True
+        time.sleep(1)
+
+
+def _cluster_config() -> Mapping[str, Any]:
     """What the autoscaler of this head goes by, without what the spot guard has changed; empty where there is none."""
     path = BOOTSTRAP_FILE.expanduser()
     return as_written(yaml.safe_load(path.read_text())) if path.is_file() else {}

@@ -29,7 +29,7 @@ def up(file: ClusterFile, say: Say) -> None:
         f"the head runs, but can't do all it must; mend what is named above, then: ndcl cluster up {file.path}",
     )
     say(
-        "dashboard on http://127.0.0.1:8265 and MLflow on http://127.0.0.1:5000, as long as this runs: "
+        f"dashboard on http://127.0.0.1:8265 and MLflow on {commands.MLFLOW}, as long as this runs: "
         f"{commands.tunnel(file)}"
     )
     say(f"next: ndcl cluster submit {file.path} SWEEP.yaml; the cluster costs until: ndcl cluster down {file.path}")

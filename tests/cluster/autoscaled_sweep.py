@@ -1,7 +1,8 @@
 """A sweep on a cluster whose autoscaler starts and ends nodes, which are processes, for waiting trials: a program.
 
 `python -m tests.cluster.autoscaled_sweep SWEEP.yaml RESULTS`, in network, mount and process namespaces of its own,
-since it starts a head as a cluster's YAML does. Prints, as JSON, the numbers of nodes one after the other.
+since it starts a head as a cluster's YAML does. The sweep runs twice: first with one trial at a time, then, with more
+trials, as it is written. Prints, as JSON, the numbers of nodes one after the other, of each.
 """
 
 import json
@@ -108,8 +109,8 @@ def start_head() -> None:
     )
 
 
-def main(path: Path, results: Path) -> None:
-    start_head()
+def numbers_of_nodes(path: Path, results: Path) -> list[int]:
+    """Of a run of the sweep, until idle nodes have gone or should have."""
     watch = Watch()
     watch.start()
     run_sweep(sweeps.planned(path, results), Progress(Console(quiet=True)), address="auto")
@@ -118,7 +119,24 @@ def main(path: Path, results: Path) -> None:
     while watch.seen[-1] > 1 and time.monotonic() < deadline:
         time.sleep(0.2)
     watch.stop()
-    sys.stdout.write(f"\n{json.dumps(watch.seen)}\n")
+    ray.shutdown()
+    return watch.seen
+
+
+def one_at_a_time(path: Path) -> Path:
+    """The sweep with nothing that waits but one trial, and fewer of these."""
+    values = yaml.safe_load(path.read_text())
+    values["search"]["num_trials"] //= 2
+    values["resources"] = {"max_concurrent": 1}
+    changed = path.with_name("one_at_a_time.yaml")
+    changed.write_text(yaml.safe_dump(values))
+    return changed
+
+
+def main(path: Path, results: Path) -> None:
+    start_head()
+    seen = [numbers_of_nodes(one_at_a_time(path), results), numbers_of_nodes(path, results)]
+    sys.stdout.write(f"\n{json.dumps(seen)}\n")
 
 
 if __name__ == "__main__":

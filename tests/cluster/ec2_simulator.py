@@ -5,7 +5,8 @@ since moto gives its instances random public addresses, to which `ray up` connec
 metadata (IMDSv2), with credentials of their roles, whose policies it holds each request to, by action.
 
 Below FOLDER it keeps `nodes.json` (instances that run), `calls.jsonl` (requests, and how they were refused), and obeys
-`faults.json`: `no_spot` (true: no capacity for spot), `reclaim` (ids of instances to take back).
+`faults.json`: `no_spot` (true: no capacity for spot), `reclaim` (ids of instances to take back), `revoked` (actions
+that no role may do for so long, as `ec2:RunInstances`).
 """
 
 import fnmatch
@@ -95,14 +96,10 @@ class Front:
         return self._app(environ, start)
 
     def _refusal(self, role: str | None, service: str, action: str, query: dict[str, str]) -> tuple[int, str] | None:
-        if role is not None and not is_allowed(role, f"{service}:{action}"):
+        faults, full = self._state.faults(), f"{service}:{action}"
+        if role is not None and (full in faults.get("revoked", ()) or not is_allowed(role, full)):
             return 403, "UnauthorizedOperation"
-        if (
-            action == "RunInstances"
-            and "DryRun" not in query
-            and _is_spot(query)
-            and self._state.faults().get("no_spot")
-        ):
+        if action == "RunInstances" and "DryRun" not in query and _is_spot(query) and faults.get("no_spot"):
             return 500, "InsufficientInstanceCapacity"
         return None
 

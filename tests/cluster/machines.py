@@ -102,6 +102,11 @@ class Machine:
         gateway = self.network.gateway.partition("/")[0]
         sh(*inside, "route", "add", "default", "via", gateway, "dev", "eth0", "onlink")
 
+    def runs(self, name: str) -> bool:
+        """Whether the command line of a process on it has `name` in it."""
+        pids = sh("ip", "netns", "pids", self.namespace, check=False).split()
+        return bool(pids) and name in sh("ps", "-o", "args=", "-p", ",".join(pids), check=False)
+
     def ask_to_end(self) -> None:
         """As a cloud ends an instance: its processes are told first."""
         assert self.process is not None

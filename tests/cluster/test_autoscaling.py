@@ -53,10 +53,12 @@ def run_alone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_sweep_brings_nodes_up_and_idle_ones_go(tmp_path: Path) -> None:
+    """Negative control: the same sweep brings up one node where no more than one of its trials waits at a time."""
     path, results = sweeps.written(tmp_path, **SWEEP), tmp_path / "results"
     done = run_alone(tmp_path, "-m", "tests.cluster.autoscaled_sweep", str(path), str(results))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    seen = json.loads(done.stdout.splitlines()[-1])
+    control, seen = json.loads(done.stdout.splitlines()[-1])
+    assert (control[0], max(control), control[-1]) == (1, 2, 1), control
     assert (seen[0], max(seen), seen[-1]) == (1, 3, 1), seen
     sweeps.check_complete(sweeps.planned(path, results))
     assert {record.state for record in sweeps.records(results)} == {"finished"}

@@ -4,7 +4,6 @@ Real are Ray, its autoscaler, SSH, the sweep, S3's protocol and the roles' right
 boot time, their GPUs, and every condition within the roles' policies.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from harness.records import Journal, TrialRecord
 from tests.cluster.ec2_simulator import ACCOUNT, PORT, ROUTER
 from tests.cluster.laptop import Laptop
 from tests.cluster.machines import ROOT, Network, missing
+from tests.cluster.went_on import check_went_on
 from tests.integration import sweeps
 
 pytestmark = [
@@ -34,10 +34,11 @@ pytestmark = [
 ENDPOINT = f"{ROUTER}:{PORT}"
 REGION = "us-west-2"
 BUCKET = f"ndcl-{ACCOUNT}-{REGION}"
+COOLDOWN_SECONDS = 15
 SWEEP: dict[str, Any] = {
     "data": {"name": "digits", "targets": ["scan"]},
     "algorithms": {"erm": None},
-    "train": {"num_steps": 1500, "evaluate_every": 25, "batch_size": 4},
+    "train": {"num_steps": 500, "evaluate_every": 10, "batch_size": 4},
     "search": {"num_trials": 1, "scheduler": {"name": "none"}},
     "final": {"seeds": 0},
     "resources": {"cpus_per_trial": 1, "gpus_per_trial": 1},
@@ -118,10 +119,15 @@ def written_cluster(folder: Path) -> Path:
     values = yaml.safe_load(text.replace("CHANGE-ME", "tester"))
     options = f"endpoint_override={ENDPOINT}&scheme=http&region={REGION}"
     values["metadata"]["results"] = f"s3://{BUCKET}/results?{options}"
-    values["idle_timeout_minutes"] = 0.3
-    guard = "python -m harness.cluster.spot_guard"
-    commands = values["head_start_ray_commands"]
-    values["head_start_ray_commands"] = [c.replace(guard, f"{guard} --failures 2 --poll-seconds 1") for c in commands]
+    values["idle_timeout_minutes"] = 0.15
+    guard, start = "python -m harness.cluster.spot_guard", "ray start --head"
+    lively = {
+        guard: f"{guard} --failures 2 --cooldown-seconds {COOLDOWN_SECONDS} --poll-seconds 1",
+        start: f"AUTOSCALER_UPDATE_INTERVAL_S=1 {start}",
+    }
+    for patient, less in lively.items():
+        commands = values["head_start_ray_commands"]
+        values["head_start_ray_commands"] = [command.replace(patient, less) for command in commands]
     path = folder / "aws.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
@@ -133,7 +139,7 @@ def guards() -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
-def test_a_sweep_lives_through_a_reclaim_and_nothing_is_left(tmp_path: Path, cloud: Cloud) -> None:
+def test_a_sweep_lives_through_reclaims_and_nothing_is_left(tmp_path: Path, cloud: Cloud) -> None:
     cluster, laptop = str(written_cluster(tmp_path)), cloud.laptop
     laptop.ndcl(
         "cluster", "bootstrap", "aws", "--cluster", cluster, "--cidr", f"{ROUTER}/32", "--bucket", BUCKET, "--yes"
@@ -141,8 +147,9 @@ def test_a_sweep_lives_through_a_reclaim_and_nothing_is_left(tmp_path: Path, clo
     output = laptop.ndcl("cluster", "up", cluster)
     assert "head: it can do what it must" in output, output + cloud.consoles()
     assert f"$ ray up --yes --no-config-cache --disable-usage-stats {cluster}" in output
-    with launches_forbidden(laptop):  # negative control: what `up` looks at is found wrong where it is wrong
-        done = laptop.run(*check_head(read_cluster(Path(cluster))).argv)
+    cloud.set_faults(revoked=["ec2:RunInstances"])  # negative control: what `up` looks at is found wrong where it is
+    done = laptop.run(*check_head(read_cluster(Path(cluster))).argv)
+    cloud.set_faults()
     assert done.returncode != 0
     assert "AWS refuses it RunInstances for gpu_spot" in done.stdout
     assert "AWS refuses it DescribeInstances" not in done.stdout
@@ -167,16 +174,25 @@ def test_a_sweep_lives_through_a_reclaim_and_nothing_is_left(tmp_path: Path, clo
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: list(cloud.workers().values()) == [False], "an on-demand worker")
 
-    # The trial goes on there, from its checkpoint.
+    # The trial goes on there. Spot capacity is back when this worker is lost, too: the next one is spot again.
+    [on_demand] = cloud.workers()
+    wait_for(lambda: cloud.records()[0].step > before.step + 10, "steps on the on-demand worker")
+    wait_for(lambda: "allowed again" in cloud.on_head("spot_guard.log").read_text(), "the end of the guard's cooldown")
+    [between] = cloud.records()
+    cloud.set_faults(reclaim=[spot, on_demand])
     wait_for(lambda: cloud.records()[0].state == "finished", "the trial's end")
+    assert list(cloud.workers().values()) == [True]
     [after] = cloud.records()
-    assert after.attempts == 2
-    assert sweeps.past(after)[: len(before.evaluations)] == sweeps.past(before)
-    assert [e["step"] for e in after.evaluations] == list(range(25, 1501, 25))
+    assert (before.attempts, between.attempts, after.attempts) == (1, 2, 3)
+    check_went_on(before, after)
+    check_went_on(between, after)
 
     # It is looked at, brought home, and the idle worker goes.
     assert "tiny: done" in laptop.ndcl("cluster", "status", cluster, "tiny")
-    assert "results: " in laptop.ndcl("cluster", "logs", cluster, "--once")
+    output = laptop.ndcl("cluster", "logs", cluster, "--once")
+    assert "results: " in output
+    assert "MLflow: http://127.0.0.1:5000" in output
+    assert "MLflow is not complete" not in output
     home = tmp_path / "results"
     laptop.ndcl("cluster", "results", cluster, "tiny", "--results", str(home))
     assert Journal(home / "tiny").read() == [after]
@@ -192,26 +208,3 @@ def test_a_sweep_lives_through_a_reclaim_and_nothing_is_left(tmp_path: Path, clo
     )
     assert code == 0, output
     assert Journal(tmp_path / "again" / "tiny").read() == [after]
-
-
-@contextlib.contextmanager
-def launches_forbidden(laptop: Laptop) -> Iterator[None]:
-    """For so long the head's role may not start instances."""
-    code = (
-        "import boto3, json, sys\n"
-        "iam, names = boto3.client('iam'), {'RoleName': 'ndcl-head', 'PolicyName': sys.argv[1]}\n"
-        "policy = iam.get_role_policy(**names)['PolicyDocument']\n"
-        "print(json.dumps(policy))\n"
-        "policy = json.loads(sys.argv[2]) if sys.argv[2] else policy | {'Statement': ["
-        "s for s in policy['Statement'] if 'ec2:RunInstances' not in s['Action']]}\n"
-        "iam.put_role_policy(PolicyDocument=json.dumps(policy), **names)\n"
-    )
-    policy = laptop.run(
-        "python",
-        "-c",
-        "import boto3; print(*boto3.client('iam').list_role_policies(RoleName='ndcl-head')['PolicyNames'])",
-    )
-    done = laptop.run("python", "-c", code, policy.stdout.strip(), "")
-    assert done.returncode == 0, done.stdout
-    yield
-    assert laptop.run("python", "-c", code, policy.stdout.strip(), done.stdout).returncode == 0

@@ -1,4 +1,8 @@
-"""The life of clusters/local.yaml over three made-up machines, one of which loses its power while trials run on it."""
+"""The life of clusters/local.yaml: a head and three machines, two of which train one trial together when one of them
+loses its power. The two exchange by gloo over the made-up network.
+
+What the claim rests on, and that it fails without: test_went_on.py.
+"""
 
 import os
 import sys
@@ -13,6 +17,7 @@ import yaml
 from harness.records import Journal, TrialRecord
 from tests.cluster.laptop import Laptop
 from tests.cluster.machines import ROOT, Machine, Network, missing, sh
+from tests.cluster.went_on import check_went_on
 from tests.integration import sweeps
 
 pytestmark = [
@@ -21,19 +26,19 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.xdist_group("machines"),
 ]
-HEAD, *WORKERS = ADDRESSES = [f"10.78.0.{number}" for number in (11, 12, 13)]
+HEAD, *WORKERS = ADDRESSES = [f"10.78.0.{number}" for number in (11, 12, 13, 14)]
 SWEEP: dict[str, Any] = {
     "data": {"name": "digits", "targets": ["scan"]},
     "algorithms": {"erm": None},
-    "train": {"num_steps": 1500, "evaluate_every": 25, "batch_size": 4},
-    "search": {"num_trials": 2, "scheduler": {"name": "none"}},
+    "train": {"num_steps": 60, "evaluate_every": 3, "batch_size": 4},
+    "search": {"num_trials": 1, "scheduler": {"name": "none"}},
     "final": {"seeds": 0},
-    "resources": {"cpus_per_trial": os.cpu_count()},
+    "resources": {"workers_per_trial": 2, "cpus_per_worker": os.cpu_count()},
 }
 
 
 class Lan:
-    """Three machines, and the one that they are used from."""
+    """A head, three machines, and the one that they are used from."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,6 +68,10 @@ class Lan:
     def records(self) -> list[TrialRecord]:
         return Journal(self.folder / "m0" / "up" / "home" / "ubuntu" / "results" / "tiny").read()
 
+    def that_train(self) -> set[str]:
+        """Addresses of the machines on which a worker of a training runs."""
+        return {address for address, machine in self.machines.items() if machine.runs("RayTrainWorker")}
+
 
 @pytest.fixture
 def lan(tmp_path: Path) -> Iterator[Lan]:
@@ -78,7 +87,13 @@ def written_cluster(lan: Lan) -> Path:
     """clusters/local.yaml as a user would fill it in."""
     values = yaml.safe_load((ROOT / "clusters" / "local.yaml").read_text())
     values["provider"] |= {"head_ip": HEAD, "worker_ips": WORKERS}
+    values |= {"min_workers": len(WORKERS), "max_workers": len(WORKERS)}
     values["auth"]["ssh_private_key"] = str(lan.key)
+    # They share a few cores, and Ray gives up a node that is not there within 30 s: one starts after the other
+    in_turn = "flock --close /mnt/shared/starts ray start"
+    values["worker_start_ray_commands"] = [
+        command.replace("ray start", in_turn) for command in values["worker_start_ray_commands"]
+    ]
     path = lan.folder / "local.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
@@ -91,25 +106,24 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 600) -
         time.sleep(0.2)
 
 
-def test_a_machine_loses_its_power_and_its_trial_goes_on_elsewhere(tmp_path: Path, lan: Lan) -> None:
+def test_one_of_two_machines_that_train_together_loses_its_power(tmp_path: Path, lan: Lan) -> None:
     cluster, laptop = str(written_cluster(lan)), lan.laptop
     output = laptop.ndcl("cluster", "up", cluster)
     assert "head: it can do what it must" in output
     laptop.ndcl("cluster", "submit", cluster, str(sweeps.written(tmp_path, **SWEEP)), "--detach")
-    wait_for(lambda: sum(r.checkpoint is not None for r in lan.records()) == 2, "two trials under way")
-    before = {record.name: record for record in lan.records()}
-    lan.machines[WORKERS[1]].power_off()
-    wait_for(lambda: all(r.state == "finished" for r in lan.records()), "both trials' end")
-    after = lan.records()
-    assert sorted(record.attempts for record in after) == [1, 2], "one machine, one trial"
-    for record in after:
-        known = sweeps.past(before[record.name])
-        assert sweeps.past(record)[: len(known)] == known
-        assert [e["step"] for e in record.evaluations] == list(range(25, 1501, 25))
+    wait_for(lambda: any(record.checkpoint for record in lan.records()), "a first checkpoint")
+    together = lan.that_train()
+    assert len(together) == 2
+    lost = max(together)
+    [before] = lan.records()
+    lan.machines[lost].power_off()
+    wait_for(lambda: lan.records()[0].step > before.step + 3, "steps after it")
+    assert lan.that_train() == {*WORKERS} - {lost}
+    wait_for(lambda: lan.records()[0].state == "finished", "the trial's end")
+    check_went_on(before, lan.records()[0])
 
     code, output = laptop.ndcl_code("cluster", "down", cluster)
     assert code == 2, output
     [left] = [line for line in output.splitlines() if "left of cluster 'ndcl'" in line]
-    assert f"{WORKERS[1]} can't be reached" in left
-    assert WORKERS[0] not in left
-    assert HEAD not in left
+    assert f"{lost} can't be reached" in left
+    assert not any(address in left for address in ADDRESSES if address != lost)

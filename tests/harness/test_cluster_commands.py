@@ -64,8 +64,8 @@ def test_a_job_is_sent_with_the_code_and_what_outlives_the_head(aws: ClusterFile
     ).words[-1]
     assert script.startswith("cd /home/ubuntu/ndcl && ray job submit --address http://127.0.0.1:8265 --no-wait ")
     assert (
-        "--submission-id pacs-20261124-190000 --working-dir . -- python -m harness.cli sweep submitted/pacs.yaml"
-        in script
+        "--submission-id pacs-20261124-190000 --working-dir . -- env MLFLOW_TRACKING_URI=http://127.0.0.1:5000 "
+        "python -m harness.cli sweep submitted/pacs.yaml" in script
     )
     assert f"--storage {aws.metadata['results']}" in script
     assert "--set 'search.num_trials=2 # two'" in script

@@ -84,6 +84,19 @@ def test_fresh_clears_the_storage_as_well(tmp_path: Path, place: str) -> None:
     assert Journal(other.folder).read() == []
 
 
+def test_the_lease_lies_beside_the_sweep_and_stays_when_that_is_cleared(place: str) -> None:
+    storage = Storage(place, "tiny")
+    assert storage.lease_file.read() is None
+    storage.lease_file.write("first")
+    storage.lease_file.write("second")
+    storage.put("sweep.yaml", "name: tiny")
+    storage.clear()
+    assert storage.lease_file.read() == "second"
+    for _ in range(2):
+        storage.lease_file.remove()
+        assert storage.lease_file.read() is None
+
+
 def test_a_stored_sweep_of_other_values_is_not_gone_on_with(tmp_path: Path, place: str) -> None:
     prepared(plan_in(tmp_path / "one"), Storage(place, "tiny"))
     changed = plan_in(tmp_path / "two", train={**sweeps.TINY["train"], "num_steps": 6})
