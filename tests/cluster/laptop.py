@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.machines import ROOT
+from tests.cluster.machines import ROOT, image_data
 
 
 class Laptop:
@@ -23,6 +23,7 @@ class Laptop:
             "TMPDIR": str(folder / "tmp"),  # Ray keeps there what it knows of a cluster
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
+            "NDCL_DATA": image_data(),
             **environment,
         }
         token = self.home / ".ray" / "auth_token"  # as `ray get-auth-token --generate` would make it

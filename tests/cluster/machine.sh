@@ -1,8 +1,8 @@
 #!/bin/bash
 # Process 1 of a made-up machine: the host's files under an overlay, its own /tmp, /dev/shm and host name, user ubuntu, sshd.
 # Run in network, mount, process, UTS and IPC namespaces of its own. MACHINE: its folder, with authorized_keys.
-# MACHINE_NAME: host name. MACHINE_BINDS: folders of other disks to show, read-only. MACHINE_SHARED: one to share, or
-# empty. MACHINE_PROFILE: lines for the user's .bashrc.
+# MACHINE_NAME: host name. MACHINE_BINDS: folders of other disks to show, read-only. MACHINE_DATA: one to show as
+# /mnt/data. MACHINE_SHARED: one to share, or empty. MACHINE_PROFILE: lines for the user's .bashrc.
 set -euo pipefail
 root=$MACHINE/root
 mkdir -p "$MACHINE"/{up,work,root,tmp}
@@ -24,11 +24,13 @@ mount -t tmpfs tmpfs "$root/run"
 mkdir -p "$root"/run/{sshd,lock}
 chmod 1777 "$MACHINE/tmp"
 mount --bind "$MACHINE/tmp" "$root/tmp"
-for folder in $MACHINE_BINDS; do
-  mkdir -p "$root$folder"
-  mount --bind "$folder" "$root$folder"
-  mount -o remount,bind,ro "$root$folder"
-done
+show() {
+  mkdir -p "$root$2"
+  mount --bind "$1" "$root$2"
+  mount -o remount,bind,ro "$root$2"
+}
+for folder in $MACHINE_BINDS; do show "$folder" "$folder"; done
+show "$MACHINE_DATA" /mnt/data
 if [ -n "$MACHINE_SHARED" ]; then
   mkdir -p "$root/mnt/shared"
   mount --bind "$MACHINE_SHARED" "$root/mnt/shared"

@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ndcl.data import data_folder, open_dataset
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("ip", "unshare", "nsenter", "ssh", "ssh-keygen", "sshd", "rsync", "useradd")
 """Debian: iproute2, util-linux, openssh-client, openssh-server, rsync, passwd."""
+
+DATA = "/mnt/data"
 
 
 def missing() -> str | None:
@@ -28,6 +32,12 @@ def missing() -> str | None:
 def sh(*words: str, check: bool = True) -> str:
     """Run a program; its output."""
     return subprocess.run(words, check=check, capture_output=True, text=True).stdout
+
+
+def image_data() -> str:
+    """A folder with the embedded digits, made once; machines show it as DATA, as if it were in their image."""
+    open_dataset("digits")
+    return str(data_folder())
 
 
 def binds() -> list[str]:
@@ -70,13 +80,15 @@ class Machine:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "authorized_keys").write_text(key)
         self._connect()
+        variables = {"NDCL_DATA": DATA, **profile}
         environment = {
             **os.environ,
             "MACHINE": str(self.folder),
             "MACHINE_NAME": self.name,
             "MACHINE_BINDS": " ".join(binds()),
+            "MACHINE_DATA": image_data(),
             "MACHINE_SHARED": str(shared or ""),
-            "MACHINE_PROFILE": "\n".join(f"export {key}={value}" for key, value in profile.items()),
+            "MACHINE_PROFILE": "\n".join(f"export {key}={value}" for key, value in variables.items()),
         }
         command = ["ip", "netns", "exec", self.namespace, "unshare", "-m", "-p", "-u", "-i", "-f", "--kill-child"]
         command += ["--propagation", "private", "bash", str(Path(__file__).with_name("machine.sh"))]

@@ -38,7 +38,7 @@ COOLDOWN_SECONDS = 15
 SWEEP: dict[str, Any] = {
     "data": {"name": "digits", "targets": ["scan"]},
     "algorithms": {"erm": None},
-    "train": {"num_steps": 500, "evaluate_every": 10, "batch_size": 4},
+    "train": {"num_steps": 300, "evaluate_every": 10, "batch_size": 4},
     "search": {"num_trials": 1, "scheduler": {"name": "none"}},
     "final": {"seeds": 0},
     "resources": {"cpus_per_trial": 1, "gpus_per_trial": 1},
