@@ -81,6 +81,8 @@ def test_a_sweep_that_is_taken_over_stops_with_one_line(tmp_path: Path, local_ra
     long = {"train": {**CHANGES["train"], "num_steps": 100_000}, "search": sweeps.TINY["search"] | {"num_trials": 1}}
     plan = sweeps.planned(sweeps.written(tmp_path, **CHANGES | long), tmp_path / "results")
     has_stopped, found = threading.Event(), []
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
 
     def take_over() -> None:
         while not any(record.checkpoint for record in sweeps.records(plan.results)):
