@@ -27,7 +27,7 @@ from urllib.parse import parse_qs
 os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"  # Ray asks for them
 
 from moto.ec2.models import ec2_backends
-from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instance_types import InstanceTypeBackend
 from moto.iam.models import iam_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -248,8 +248,8 @@ class _Quiet(WSGIRequestHandler):
 def main(network: str, folder: Path) -> None:
     """Simulate until SIGTERM."""
     assert not sh("ip", "route", "show", "default"), "there is a way out of this network"
-    for other in [name for name in INSTANCE_TYPES if not name.startswith(FAMILIES)]:
-        del INSTANCE_TYPES[other]
+    known = InstanceTypeBackend.instance_types
+    InstanceTypeBackend.instance_types = [kind for kind in known if str(kind.get("InstanceType")).startswith(FAMILIES)]
     sh("ip", "addr", "add", f"{METADATA}/32", "dev", "br0")
     state = State(folder)
     machines = Machines(Network(name=network, gateway=f"{ROUTER}/16"), state)
