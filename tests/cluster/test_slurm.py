@@ -44,7 +44,7 @@ def state() -> Iterator[Path]:
 
 def submitted(checkout: Path, state: Path, *arguments: str) -> str:
     """Run the script as a job of two nodes to its end; what it has printed, and if it failed, what Slurm's logs say."""
-    script = sweeps.ROOT / "tests" / "integration" / "slurm_nodes.sh"
+    script = sweeps.ROOT / "tests" / "cluster" / "slurm_nodes.sh"
     sbatch = ["sbatch", "--wait", "--cpus-per-task=2", "--gpus-per-task=0", "--output=job.log", "clusters/slurm.sbatch"]
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     command = ["timeout", "--kill-after=5", str(SECONDS), "bash", script, state, *sbatch, *arguments]
