@@ -10,7 +10,6 @@ import pytest
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", MLFLOW_DISABLE_TELEMETRY="true", OMP_NUM_THREADS="1")
 
-
 STARTED = time.monotonic()
 ORDER = ("integration", "harness", "ndcl", "cluster")
 """Folders in the order in which they run: what takes longest first, and last what a slow machine may leave out."""
@@ -22,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes (`make test`) the tests of a file run in one of them, and all that share a Ray in one."""
     items.sort(key=lambda item: ORDER.index(item.path.parent.name) if item.path.parent.name in ORDER else 1)
