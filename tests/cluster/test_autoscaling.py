@@ -16,7 +16,6 @@ from tests.integration import sweeps
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
-    pytest.mark.xdist_group("machines"),
 ]
 ALONE = """
 set -e

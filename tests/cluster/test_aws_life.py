@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
     pytest.mark.timeout(1800),
-    pytest.mark.xdist_group("machines"),
 ]
 ENDPOINT = f"{ROUTER}:{PORT}"
 REGION = "us-west-2"

@@ -24,7 +24,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
     pytest.mark.timeout(1800),
-    pytest.mark.xdist_group("machines"),
 ]
 HEAD, *WORKERS = ADDRESSES = [f"10.78.0.{number}" for number in (11, 12, 13, 14)]
 SWEEP: dict[str, Any] = {
