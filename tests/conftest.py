@@ -13,7 +13,7 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", MLFLOW_DISABLE_TELEMETRY="true", OMP_NUM_THREADS="1")
 
 STARTED = time.monotonic()
-ORDER = ("integration", "harness", "ndcl", "cluster")
+ORDER = ("integration", "harness", "ndcl", "distributed", "cluster")
 """Folders in the order in which they run: what takes longest first, and last what a slow machine may leave out."""
 
 
