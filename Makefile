@@ -20,7 +20,7 @@ sweep: install ## search NDCL and ERM on the embedded digits, every domain unsee
 	@$(BIN)/ndcl sweep search_spaces/digits.yaml
 
 test: lint $(if $(CI),packages) ## lint, types and every test, in two processes
-	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder -rs --durations 25 $(if $(CI),--minutes 60)
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder -rs --durations 25 $(if $(CI),--minutes 50)
 
 ui: install ## open the MLflow UI on 127.0.0.1
 	@$(BIN)/ndcl ui
