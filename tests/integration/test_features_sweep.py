@@ -58,7 +58,13 @@ def test_vectors_in_a_file_become_a_sweep(tmp_path: Path, made: Any, local_ray_s
     store = Store(tmp_path / "mine")
     assert (store.kind, store.dtype, store.input_shape, len(store)) == ("vectors", "float16", (6,), 108)
     assert "7" in run("imbalance", "mine", "--setting", "long_tail", "--ratio", 7, "--folder", tmp_path)
-    tiny = ("data.targets=[ink]", "search.num_trials=1", "final.seeds=1", "search.scheduler.name=none")
+    tiny = (
+        "data.targets=[ink]",
+        "search.num_trials=1",
+        "search.scheduler.name=none",
+        "final.seeds=1",
+        "tracking.figures=false",
+    )
     settings = ["data.name=mine", "name=mine", f"data.folder={tmp_path}", *tiny]
     plan = make_plan(load_sweep(FEATURES_SWEEP, settings), tmp_path / "results")
     result = run_sweep(plan, Progress(Console(), quiet=True))
