@@ -19,7 +19,11 @@ from harness.tracking import store_uri
 from tests.harness.made_records import RATE, record
 from tests.integration import sweeps
 
-ONE_STUDY: dict[str, Any] = {"data": {"name": "digits", "targets": ["scan"]}, "algorithms": {"erm": None}}
+ONE_STUDY: dict[str, Any] = {
+    "data": {"name": "digits", "targets": ["scan"]},
+    "algorithms": {"erm": None},
+    "tracking": {"figures": True},
+}
 
 
 @pytest.fixture
