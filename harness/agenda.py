@@ -89,7 +89,11 @@ class Agenda:
     @property
     def is_done(self) -> bool:
         """Whether nothing is running, due, or can become due."""
-        return not self.running() and self.next() is None
+        return self.is_over(STAGES)
+
+    def is_over(self, stages: Sequence[Stage]) -> bool:
+        """Whether nothing is running, and nothing of these stages is due."""
+        return not self.running() and self.next(stages) is None
 
     def stage_of(self, study: "StudyPlan") -> str:
         """`search`, `final`, `done`, or `stopped`; `stop_reason` tells why."""

@@ -83,7 +83,7 @@ class Conductor:
                     "legs": _legs(due.study, record),
                     "resume_from": record.checkpoint,
                     "take_over": bool(record.schedule),
-                    "num_threads": max(1, int(self.plan.occupied[record.stage].cpus_per_process)),
+                    "num_threads": self.plan.occupied[record.stage].num_threads,
                 }
             self._tell(record)
         return None
@@ -91,7 +91,7 @@ class Conductor:
     @property
     def is_done(self) -> bool:
         """Whether nothing is running, and of the `stages` nothing is due."""
-        return not self.agenda.running() and self.agenda.next(self.stages) is None
+        return self.agenda.is_over(self.stages)
 
     def on_evaluation(self, name: str, evaluation: dict[str, Any]) -> bool:
         """Take note of a running trial's evaluation; whether the trial is to be stopped early."""

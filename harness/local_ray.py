@@ -38,16 +38,17 @@ def local_ray(log_file: Path, *, with_dashboard: bool = False) -> Iterator[list[
     with log_to(log_file):
         if ray.is_initialized():
             with _left_as_found():
-                yield _resources()
+                yield alive_nodes()
             return
         _start(with_dashboard)
         try:
-            yield _resources()
+            yield alive_nodes()
         finally:
             ray.shutdown()
 
 
-def _resources() -> list[Mapping[str, float]]:
+def alive_nodes() -> list[Mapping[str, float]]:
+    """The resources of each node of the Ray that this process has joined or started."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -35,7 +35,7 @@ def measured_speeds(plan: Plan) -> Iterator[tuple[Kind, Speed]]:
         first.setdefault(search, config)
         first.setdefault(final, replace(config, select_by=(LAST_STEP,)))
     for kind, config in first.items():
-        yield kind, measured_speed(config, max(1, int(plan.occupied["search"].cpus_per_process)))
+        yield kind, measured_speed(config, plan.occupied["search"].num_threads)
 
 
 def measured_speed(config: TrainConfig, num_threads: int) -> Speed:

@@ -52,7 +52,7 @@ class Plan:
 
     def num_trainings(self, stage: Stage) -> int:
         """Of a stage, in all studies."""
-        return sum(study.num_trials if stage == "search" else study.num_final for study in self.studies)
+        return sum(study.num_planned(stage) for study in self.studies)
 
     @property
     def takes_gpus(self) -> bool:

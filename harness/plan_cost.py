@@ -210,7 +210,7 @@ def seconds_left(
 
 def _num_open(study: "StudyPlan", records: Sequence[TrialRecord], stage: Stage) -> int:
     own = [record for record in records if record.study == study.key]
-    return len(_open_trials(own, stage, study.num_trials if stage == "search" else study.num_final))
+    return len(_open_trials(own, stage, study.num_planned(stage)))
 
 
 def _checkpoint_bytes(

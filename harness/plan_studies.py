@@ -17,7 +17,7 @@ from harness.config import (
     WarmStart,
 )
 from harness.dotted import flat, laid_over
-from harness.records import StudyKey, TrialRecord
+from harness.records import Stage, StudyKey, TrialRecord
 from harness.selection import DEFAULT_OBJECTIVE, LAST_STEP, LEAVE_ONE_DOMAIN_OUT, ORACLE, best_checkpoint
 from harness.space import Space, grid, in_order
 from ndcl.config import ALGORITHM_CONFIGS, ImbalanceConfig, TrainConfig
@@ -75,6 +75,10 @@ class StudyPlan:
     def num_final(self) -> int:
         """Final runs; of fewer trials than `top_k`, as many as there can be."""
         return len(self.final_seeds) * min(self.top_k, self.num_trials)
+
+    def num_planned(self, stage: Stage) -> int:
+        """Trainings of a stage."""
+        return self.num_trials if stage == "search" else self.num_final
 
     def continues(self, earlier: "StudyPlan") -> bool:
         """Whether this is `earlier` with nothing changed but more trials, more final seeds, or more trials repeated.

@@ -53,6 +53,11 @@ class Occupied:
         """Of one process."""
         return self.workers.cpus if self.workers else self.cpus
 
+    @property
+    def num_threads(self) -> int:
+        """Of one process: one for each whole core that it occupies, and at least one."""
+        return max(1, int(self.cpus_per_process))
+
 
 def trials_at_once(
     workers: Workers, nodes: Sequence[Mapping[str, float]], limit: int | None, key: str = "resources"

@@ -12,7 +12,7 @@ import yaml
 
 from harness.cluster.capacity import awaited_nodes, possible_nodes
 from harness.cluster.spot_guard import BOOTSTRAP_FILE, as_written
-from harness.local_ray import ENVIRONMENT, log_to
+from harness.local_ray import ENVIRONMENT, alive_nodes, log_to
 from ndcl.errors import UserError
 
 JOIN_SECONDS = 180
@@ -54,11 +54,9 @@ def joined_ray(
 
 def _nodes(awaited: int, say: Callable[[str], None]) -> list[Mapping[str, float]]:
     """The resources of the nodes that are there, once all that are `awaited` are, or have had time for it."""
-    import ray
-
     deadline, is_told = time.monotonic() + JOIN_SECONDS, False
     while True:
-        there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        there = alive_nodes()
         if len(there) >= awaited:
             return there
         if time.monotonic() > deadline:

@@ -4,9 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints import EVALUATION_FILE, TRAINING
 from harness.records import Journal, TrialRecord
-from harness.trial import to_json
+from harness.trial import to_json, write_checkpoint
 from ndcl.config import TrainConfig
 from ndcl.training import Training
 from tests.harness.made_records import record
@@ -32,8 +31,7 @@ def with_training(folder: Path, made: TrialRecord) -> TrialRecord:
         evaluations.append(evaluation.to_dict() | accuracy)
     checkpoint = folder / "ray" / "run-0001" / made.name / "checkpoint_000001"
     checkpoint.mkdir(parents=True)
-    training.save(checkpoint / TRAINING)
-    (checkpoint / EVALUATION_FILE).write_text(to_json(evaluations[-1]))
+    write_checkpoint(checkpoint, training, to_json(evaluations[-1]))
     environment = {"git_revision": "of the training"}
     return replace(made, evaluations=tuple(evaluations), checkpoint=str(checkpoint), environment=environment)
 
