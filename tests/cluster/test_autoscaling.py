@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,8 @@ def run_alone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         "HOME": str(folder / "home"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "token",  # as on a cluster; a Ray that this process has started would set it, without a token
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
     spaces = ["unshare", "-n", "-m", "-p", "-i", "-f", "--mount-proc", "--kill-child"]
     package = str(Path(fake_multi_node.__file__).parent)
