@@ -42,7 +42,7 @@ def run_on_workers(
 def _workers(config: TrainConfig, number: int, nodes: Sequence[Mapping[str, float]]) -> Workers:
     has_gpus = config.device != "cpu" and any(node.get("GPU") for node in nodes)
     workers = Workers(least=number, most=number, gpus=int(has_gpus))
-    room = sum(room_on(node, workers) for node in nodes)
+    room = sum(room_on(node, workers.needed) for node in nodes)
     if room < number:
         kind = "a GPU" if has_gpus else "a CPU core"
         raise UserError(f"--workers: {number} need {kind} each, but there is room for {room}; ask for fewer")

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
-from ndcl.errors import UserError
-
 OBJECT_STORE_BYTES = 128 * 1024**2
 """Trials share their data through memory-mapped files, not through Ray's object store."""
 SETTLING_SECONDS = 2.0
@@ -110,20 +108,6 @@ def _start(with_dashboard: bool) -> None:
         if type(error) is Exception:  # what Ray raises on a machine that is too busy
             raise RuntimeError(f"Ray did not start: {error}") from error
         raise
-
-
-def concurrency(
-    available: Mapping[str, float], needed: Mapping[str, float], limit: int | None, key: str = "resources"
-) -> int:
-    """How many trials run at once. Raises UserError if not even one fits."""
-    fitting = [int(available.get(kind, 0.0) / number + 1e-9) for kind, number in needed.items() if number > 0]
-    if min(fitting) < 1:
-        short = next(kind for kind, number in needed.items() if number > available.get(kind, 0.0))
-        raise UserError(
-            f"{key}: a trial needs {needed[short]:g} {short}, but there are {available.get(short, 0.0):g}; "
-            f"lower {key}.{short.lower()}s_per_trial"
-        )
-    return min(*fitting, limit) if limit else min(fitting)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,12 @@
 """What this machine has, and how many of a sweep's trials fit on it, without starting Ray."""
 
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.local_ray import concurrency
 from harness.records import Stage
-from harness.workers import Occupied, trials_at_once
+from harness.workers import at_once
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,14 +31,6 @@ def fit(plan: "Plan") -> Fit:
         return Fit(at_once={stage: at_once(plan.occupied[stage], [available]) for stage in stages}, problem=None)
     except UserError as error:
         return Fit(at_once=None, problem=str(error))
-
-
-def at_once(occupied: Occupied, nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many such trainings run at once on nodes with these resources. Raises UserError if none fits."""
-    if occupied.workers is not None:
-        return trials_at_once(occupied.workers, nodes, occupied.max_concurrent, occupied.key)
-    available = sum(map(Counter, nodes), Counter[str]())
-    return concurrency(available, occupied.needed, occupied.max_concurrent, occupied.key)
 
 
 def _num_gpus() -> float:

@@ -17,7 +17,6 @@ from harness.cluster.joining import joined_ray
 from harness.conductor import Conductor
 from harness.lease import leased
 from harness.local_ray import cluster_address, keep_credentials_out_of_logs, local_ray, stop_signals
-from harness.machine import at_once
 from harness.plan import Plan
 from harness.progress import Progress
 from harness.records import ENDED, TrialRecord
@@ -28,7 +27,7 @@ from harness.sweep_folder import locked, prepare, storage_problem, sweep_id, wri
 from harness.sweep_state import SweepState
 from harness.sync import push_all, push_study
 from harness.tracking import Tracker
-from harness.workers import Occupied
+from harness.workers import Occupied, at_once
 from ndcl.errors import UserError
 
 LOG_FILE = "ray.log"

@@ -59,15 +59,34 @@ class Occupied:
         return max(1, int(self.cpus_per_process))
 
 
-def trials_at_once(
-    workers: Workers, nodes: Sequence[Mapping[str, float]], limit: int | None, key: str = "resources"
-) -> int:
+def at_once(occupied: Occupied, nodes: Sequence[Mapping[str, float]]) -> int:
+    """How many such trainings run at once on nodes with these resources. Raises UserError if none fits."""
+    if occupied.workers is not None:
+        return _trials_of_workers(occupied.workers, nodes, occupied.max_concurrent, occupied.key)
+    fitting = sum(room_on(node, occupied.needed) for node in nodes)
+    if not fitting:
+        raise UserError(_does_not_fit(occupied.needed, nodes, occupied.key))
+    return min(fitting, occupied.max_concurrent) if occupied.max_concurrent else fitting
+
+
+def _does_not_fit(needed: Mapping[str, float], nodes: Sequence[Mapping[str, float]], key: str) -> str:
+    """Why a process that needs this fits on none of the nodes, in one line."""
+    for kind, number in needed.items():
+        most = max((node.get(kind, 0.0) for node in nodes), default=0.0)
+        if number > most:
+            there = f"but there are {most:g}" if len(nodes) == 1 else f"but no node has more than {most:g}"
+            return f"{key}: a trial needs {number:g} {kind}, {there}; lower {key}.{kind.lower()}s_per_trial"
+    all_of_them = " and ".join(f"{number:g} {kind}" for kind, number in needed.items() if number > 0)
+    return f"{key}: a trial needs {all_of_them}, and no node has both; lower {key}.cpus_per_trial or gpus_per_trial"
+
+
+def _trials_of_workers(workers: Workers, nodes: Sequence[Mapping[str, float]], limit: int | None, key: str) -> int:
     """How many trials of several workers run at once on nodes with these resources, so that none waits for another.
 
     Where not even one with the most workers fits, but one with the least does, it is one.
     Raises UserError if none fits.
     """
-    rooms = [room_on(node, workers) for node in nodes]
+    rooms = [room_on(node, workers.needed) for node in nodes]
     fitting = _fitting(rooms, workers.most, workers.placement) or min(
         1, _fitting(rooms, workers.least, workers.placement)
     )
@@ -80,9 +99,15 @@ def trials_at_once(
     return min(fitting, limit) if limit else fitting
 
 
-def room_on(node: Mapping[str, float], workers: Workers) -> int:
-    """How many such workers fit on a node with these resources."""
-    return min(int(node.get(kind, 0.0) / number + 1e-9) for kind, number in workers.needed.items() if number > 0)
+def room_on(node: Mapping[str, float], needed: Mapping[str, float]) -> int:
+    """How many processes that need this fit on a node with these resources. None has parts of two GPUs."""
+    return min(_shares(node.get(kind, 0.0), number, kind) for kind, number in needed.items() if number > 0)
+
+
+def _shares(available: float, number: float, kind: str) -> int:
+    if kind == "GPU" and number < 1:
+        return int(available) * int(1 / number + 1e-9)
+    return int(available / number + 1e-9)
 
 
 def _fitting(rooms: Sequence[int], size: int, placement: Placement) -> int:

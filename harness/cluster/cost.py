@@ -10,7 +10,7 @@ from harness.cluster.prices import Machine, PriceList
 from harness.plan_cost import Kind, Range, Speed, cost_of, kinds_of
 from harness.plan_view import by_phase, durations
 from harness.records import Stage, TrialRecord
-from harness.workers import Occupied, trials_at_once
+from harness.workers import Occupied, at_once
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ class Fleet:
     def asked_for(self, occupied: Occupied, num_trials: int) -> tuple[int, list[Node]]:
         """How many trainings run at once, and on which workers. Raises UserError if none fits."""
         most = self.workers[: self.ceiling]
-        at_once = min(_at_once(occupied, [node.resources for node in most]), max(num_trials, 1))
+        number = min(at_once(occupied, [node.resources for node in most]), max(num_trials, 1))
         for count in range(1, len(most)):
             try:
-                if _at_once(occupied, [node.resources for node in most[:count]]) >= at_once:
-                    return at_once, list(most[:count])
+                if at_once(occupied, [node.resources for node in most[:count]]) >= number:
+                    return number, list(most[:count])
             except UserError:  # not even one fits on so few
                 continue
-        return at_once, list(most)
+        return number, list(most)
 
     def worst_hour(self, prices: PriceList) -> float:
         """With the dearest workers, spot at the price of on demand."""
@@ -109,13 +109,13 @@ def cluster_cost(
     plan: "Plan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed], fleet: Fleet, prices: PriceList
 ) -> ClusterCost:
     """Of what is left of the sweep. Raises UserError if not even one trial fits on the workers."""
-    at_once: dict[Stage, int] = {}
+    fitting: dict[Stage, int] = {}
     workers: list[Node] = []
     for stages in plan.phases:
-        fitting, asked = fleet.asked_for(plan.occupied[stages[0]], sum(map(plan.num_trainings, stages)))
-        at_once |= dict.fromkeys(stages, fitting)
+        number, asked = fleet.asked_for(plan.occupied[stages[0]], sum(map(plan.num_trainings, stages)))
+        fitting |= dict.fromkeys(stages, number)
         workers = max(workers, asked, key=len)
-    training = cost_of(plan, records, speeds, at_once).wall_seconds
+    training = cost_of(plan, records, speeds, fitting).wall_seconds
     assert training is not None
     wall = training + START_SECONDS
     hours, busy = wall * (1 / 3600), (wall + Range(least=fleet.idle_seconds, most=fleet.idle_seconds)) * (1 / 3600)
@@ -124,7 +124,7 @@ def cluster_cost(
     price = Range(
         least=busy.least * hour.least + hours.least * head.least, most=busy.most * hour.most + hours.most * head.most
     )
-    return ClusterCost(at_once=at_once, workers=workers, wall_seconds=wall, price=price)
+    return ClusterCost(at_once=fitting, workers=workers, wall_seconds=wall, price=price)
 
 
 def cost_lines(
@@ -153,22 +153,6 @@ def cost_lines(
         yield f"price: {cost.price.least:.2f} to {cost.price.most:.2f}, if it is taken down right after the end"
     idle = fleet.head.hour(prices).most
     yield f"at the worst: {fleet.worst_hour(prices):.2f} an hour; {idle:.2f} an hour when nothing runs, until `down`"
-
-
-def _at_once(occupied: Occupied, nodes: Sequence[Mapping[str, float]]) -> int:
-    """Trainings at once on these nodes. Raises UserError if none fits."""
-    if occupied.workers is not None:
-        return trials_at_once(occupied.workers, nodes, occupied.max_concurrent, occupied.key)
-    needed = occupied.needed
-    fitting = sum(
-        min(int(node.get(kind, 0) / number + 1e-9) for kind, number in needed.items() if number > 0) for node in nodes
-    )
-    if not fitting:
-        raise UserError(
-            f"{occupied.key}: a trial needs {needed['CPU']:g} CPU and {needed['GPU']:g} GPU, and no worker has "
-            "them; lower resources, or give larger workers"
-        )
-    return min(fitting, occupied.max_concurrent) if occupied.max_concurrent else fitting
 
 
 def _node(file: ClusterFile, name: str, node_type: Mapping[str, Any], prices: PriceList) -> Node:

@@ -1,4 +1,4 @@
-"""What of the local Ray can be tested without starting it: how many trials fit, and how signals stop a sweep."""
+"""What of the local Ray can be tested without starting it: how signals stop a sweep."""
 
 import os
 import signal
@@ -8,36 +8,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from harness.local_ray import concurrency, local_ray, stop_signals
-from ndcl.errors import UserError
-
-
-@pytest.mark.parametrize(
-    ("available", "needed", "limit", "expected"),
-    [
-        ({"CPU": 8.0}, {"CPU": 1.0, "GPU": 0.0}, None, 8),
-        ({"CPU": 8.0}, {"CPU": 1.0, "GPU": 0.0}, 3, 3),
-        ({"CPU": 8.0, "GPU": 2.0}, {"CPU": 1.0, "GPU": 1.0}, None, 2),
-        ({"CPU": 8.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 0.25}, None, 4),
-        ({"CPU": 2.0}, {"CPU": 0.1, "GPU": 0.0}, None, 20),
-    ],
-)
-def test_as_many_trials_as_fit(
-    available: dict[str, float], needed: dict[str, float], limit: int | None, expected: int
-) -> None:
-    assert concurrency(available, needed, limit) == expected
-
-
-@pytest.mark.parametrize(
-    ("needed", "message"),
-    [
-        ({"CPU": 1.0, "GPU": 1.0}, r"a trial needs 1 GPU, but there are 0; lower resources.gpus_per_trial"),
-        ({"CPU": 4.0, "GPU": 0.0}, r"a trial needs 4 CPU, but there are 2; lower resources.cpus_per_trial"),
-    ],
-)
-def test_a_trial_that_does_not_fit_is_refused(needed: dict[str, float], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        concurrency({"CPU": 2.0}, needed, None)
+from harness.local_ray import local_ray, stop_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,12 +7,19 @@ import pytest
 
 from harness.config import ResourceSpec
 from harness.machine import fit
-from harness.workers import Occupied, Workers, trials_at_once
+from harness.workers import Occupied, Workers, at_once
 from ndcl.errors import UserError
 from tests.harness.made_records import both
 from tests.harness.test_plan import plan_of
 
 SMALL, LARGE = {"CPU": 2.0, "node:a": 1.0}, {"CPU": 8.0, "GPU": 4.0}
+
+
+def occupied(workers: dict[str, Any], limit: int | None = None) -> Occupied:
+    """By one trial of such workers; not more than `limit` at once."""
+    made = Workers(**workers)
+    cpus, gpus = made.cpus * made.most, made.gpus * made.most
+    return Occupied(cpus=cpus, gpus=gpus, workers=made, max_concurrent=limit)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +45,7 @@ SMALL, LARGE = {"CPU": 2.0, "node:a": 1.0}, {"CPU": 8.0, "GPU": 4.0}
 def test_as_many_trials_as_have_room_for_all_their_workers(
     workers: dict[str, Any], nodes: list[dict[str, float]], limit: int | None, expected: int
 ) -> None:
-    assert trials_at_once(Workers(**workers), nodes, limit) == expected
+    assert at_once(occupied(workers, limit), nodes) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,7 +59,46 @@ def test_as_many_trials_as_have_room_for_all_their_workers(
 )
 def test_workers_that_never_fit_are_refused(workers: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"^resources: a trial .*{message}"):
-        trials_at_once(Workers(**workers), [SMALL] * 3, None)
+        at_once(occupied(workers), [SMALL] * 3)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "needed", "limit", "expected"),
+    [
+        ([{"CPU": 8.0}], {"cpus": 1.0, "gpus": 0.0}, None, 8),
+        ([{"CPU": 8.0}], {"cpus": 1.0, "gpus": 0.0}, 3, 3),
+        ([{"CPU": 8.0, "GPU": 2.0}], {"cpus": 1.0, "gpus": 1.0}, None, 2),
+        ([{"CPU": 8.0, "GPU": 1.0}], {"cpus": 1.0, "gpus": 0.25}, None, 4),
+        ([{"CPU": 8.0, "GPU": 3.0}], {"cpus": 1.0, "gpus": 0.4}, None, 6),  # two on each GPU
+        ([{"CPU": 2.0}], {"cpus": 0.1, "gpus": 0.0}, None, 20),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], {"cpus": 2.0, "gpus": 0.0}, None, 2),  # one on each node, though there are six
+        ([{"CPU": 0.0}, {"CPU": 4.0, "GPU": 1.0}], {"cpus": 1.0, "gpus": 1.0}, None, 1),
+    ],
+)
+def test_as_many_trials_as_fit_on_a_node_each(
+    nodes: list[dict[str, float]], needed: dict[str, float], limit: int | None, expected: int
+) -> None:
+    assert at_once(Occupied(**needed, max_concurrent=limit), nodes) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "needed", "message"),
+    [
+        ([{"CPU": 2.0}], {"cpus": 1.0, "gpus": 1.0}, "1 GPU, but there are 0; lower resources.gpus_per_trial"),
+        ([{"CPU": 2.0}], {"cpus": 4.0, "gpus": 0.0}, "4 CPU, but there are 2; lower resources.cpus_per_trial"),
+        (
+            [{"CPU": 2.0}] * 3,
+            {"cpus": 4.0, "gpus": 0.0},
+            "4 CPU, but no node has more than 2; lower resources.cpus_per_trial",
+        ),
+        ([{"CPU": 4.0}, {"CPU": 1.0, "GPU": 1.0}], {"cpus": 4.0, "gpus": 1.0}, "4 CPU and 1 GPU, and no node has both"),
+    ],
+)
+def test_a_trial_that_fits_on_no_node_is_refused(
+    nodes: list[dict[str, float]], needed: dict[str, float], message: str
+) -> None:
+    with pytest.raises(UserError, match=f"^resources: a trial needs {message}"):
+        at_once(Occupied(**needed), nodes)
 
 
 def test_one_worker_is_the_trials_own_process() -> None:
