@@ -1,12 +1,15 @@
 """Optuna's own figures of one study: PNG, and an interactive page where plotly is installed (the extra `plots`)."""
 
+import functools
 import importlib.util
 import os
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +39,38 @@ class StudyFigures:
         return f"{self.plan.key.name}.figures"
 
     def draw(self, folder: Path) -> list[Path]:
-        """As `draw_study`, in a process of its own that lets the trials go first. Raises what that raises."""
-        context = get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context, initializer=os.nice, initargs=(NICENESS,)) as pool:
-            return pool.submit(_draw, self, folder).result()
+        """As `draw_study`, in another process, which lets the trials go first. Raises what that raises."""
+        try:
+            return _painter().submit(_draw, self, folder).result()
+        except BrokenProcessPool:
+            _painter.cache_clear()
+            raise
+
+
+def close_painter() -> None:
+    """End the process that draws, if there is one; the next figures start another."""
+    if _painter.cache_info().currsize:
+        _painter().shutdown()
+        _painter.cache_clear()
+
+
+@functools.cache
+def _painter() -> ProcessPoolExecutor:
+    """One process for the figures of all studies: what it imports takes longer than what it draws."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    os.nice(NICENESS)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody, and its pipes stay open at this end."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _draw(figures: StudyFigures, folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.study_figures import close_painter
 from harness.study_state import StudyState
 from harness.tracking.client import fail_at_once, open_client
 from harness.tracking.contents import evaluation_metrics
@@ -86,6 +87,8 @@ class Tracker:
         self._closing.set()
         self._pushed.set()
         self._thread.join(timeout_seconds)
+        if not self._thread.is_alive():
+            close_painter()
 
     @property
     def problem(self) -> str | None:

@@ -1,7 +1,13 @@
 """Optuna's figures of a study, as files."""
 
 import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -52,3 +58,32 @@ def test_the_interactive_page_needs_no_network(tmp_path):
     (page,) = [path for path in files if path.suffix == ".html"]
     assert page.read_text().count("plotly-graph-div") >= len(ALL)
     assert "<script src=" not in page.read_text()
+
+
+KILLED = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+from harness.study_figures import StudyFigures
+from tests.harness.made_records import record, study
+if __name__ == "__main__":
+    processes = set()
+    for number in range(2):
+        StudyFigures(plan=study(), records=[record(0)]).draw(Path(sys.argv[1], str(number)))
+        processes |= {child.pid for child in multiprocessing.active_children()}
+    print(*processes, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_one_process_draws_for_all_studies_and_ends_with_a_sweep_that_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "killed.py"
+    program.write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, program, tmp_path], env=environment, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert all((tmp_path / name / "optimization_history.png").is_file() for name in "01")
+    (process,) = done.stdout.split()
+    deadline = time.monotonic() + 60
+    while Path("/proc", process.decode()).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
