@@ -210,14 +210,15 @@ def _distinct_sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSamp
 def _sampler(plan: "StudyPlan", seed: int) -> optuna.samplers.BaseSampler:
     """Optuna's sampler."""
     startup = num_startup(plan)
+    is_joint = plan.num_trials >= TRIALS_PER_JOINT_VALUE * len(plan.space)
     with warnings.catch_warnings():  # Optuna calls some of these options experimental, and says so at every start
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)  # `gamma` goes with Optuna 6
         match plan.sampler:
             case "tpe":
                 return optuna.samplers.TPESampler(
-                    multivariate=True,
-                    group=True,
+                    multivariate=is_joint,
+                    group=is_joint,
                     constant_liar=True,
                     n_startup_trials=startup,
                     gamma=_num_good,
@@ -234,6 +235,11 @@ def _sampler(plan: "StudyPlan", seed: int) -> optuna.samplers.BaseSampler:
                 population = max(4, min(50, plan.num_trials // 10))
                 return optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+TRIALS_PER_JOINT_VALUE = 5
+"""With fewer trials for each value that is searched, TPE models each by itself: the joint density of the good would
+be that of two or three points."""
 
 
 def _num_good(num_trials: int) -> int:

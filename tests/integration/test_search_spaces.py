@@ -20,7 +20,7 @@ from tests.integration.test_features_sweep import FEATURES_SWEEP
 
 SEARCH_SPACES = sorted(set((sweeps.ROOT / "search_spaces").glob("*.yaml")) - {FEATURES_SWEEP})
 FEW_STEPS = (
-    "train.num_steps=4",
+    "train.num_steps=6",
     "train.evaluate_every=2",
     "search.num_trials=1",
     "final.seeds=1",
