@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.scratch import scratch_folder
-from ndcl.data.remote import filesystem_of, is_uri
+from ndcl.data.remote import fetch_files, files_below, filesystem_of, is_uri
 
 TRAINING, EVALUATION_FILE = "training", "evaluation.json"
 """What a checkpoint folder holds: the training's own checkpoint, and the evaluation made there."""
@@ -70,11 +70,9 @@ def fetched(checkpoint: str) -> Iterator[Path]:
     if not is_uri(checkpoint):
         yield Path(checkpoint)
         return
-    from pyarrow import fs
-
     filesystem, path = filesystem_of(checkpoint)
     with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=scratch_folder()) as name:
-        fs.copy_files(path, name, filesystem, fs.LocalFileSystem())
+        fetch_files(filesystem, path, files_below(filesystem, path), Path(name))
         yield Path(name)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ndcl.data.remote import filesystem_of, is_uri, join, shown
+from ndcl.data.remote import fetch_files, files_below, filesystem_of, is_uri, join, remove_folder, shown
 from ndcl.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,13 +30,10 @@ class Storage:
     """The storage of one sweep."""
 
     def __init__(self, place: str, sweep: str) -> None:
-        """`place` is a folder or a URI, shared by all sweeps. Raises UserError if it is of an unknown kind."""
+        """`place` is a folder or a URI, shared by all sweeps. Raises UserError if it is of an unknown kind or holds
+        a key.
+        """
         uri = place if is_uri(place) else Path(place).resolve().as_uri()
-        if shown(uri) != uri.partition("?")[0]:
-            raise UserError(
-                f"storage {shown(uri)}: it holds a key, which would be written into the journal; leave it out, and "
-                "give it by the environment or the machine's role"
-            )
         self.place = place if is_uri(place) else str(Path(place).resolve())
         self.shown_place = shown(self.place)
         """Fit to be printed."""
@@ -72,25 +69,23 @@ class Storage:
         UserError.
         """
         with self._clear_errors():
-            found = {info.base_name: info for info in self._infos()}
-            for name, info in found.items():
-                if name in FOLDERS:
-                    (folder / name).mkdir(parents=True, exist_ok=True)
-                if name in FOLDERS or info.is_file:
-                    _copy(self._filesystem, info.path, folder / name)
-        return bool(found)
+            names = self._names()
+            for part in FOLDERS:
+                names += [f"{part}/{name}" for name in files_below(self._filesystem, f"{self._path}/{part}")]
+            fetch_files(self._filesystem, self._path, names, folder)
+        return bool(names)
 
     def clear(self) -> None:
         """Remove all that is stored of the sweep. Raises UserError."""
         with self._clear_errors():
-            if self._infos():
-                self._filesystem.delete_dir(self._path)
+            remove_folder(self._filesystem, self._path)
 
-    def _infos(self) -> list[Any]:
+    def _names(self) -> list[str]:
+        """Of the files, without those in folders."""
         from pyarrow import fs
 
         infos = self._filesystem.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
-        return list(infos)
+        return [info.base_name for info in infos if info.is_file]
 
     @contextlib.contextmanager
     def _clear_errors(self) -> Iterator[None]:
@@ -133,13 +128,6 @@ class StoredFile:
     def _write(self, path: str, content: bytes) -> None:
         with self._filesystem.open_output_stream(path) as stream:
             stream.write(content)
-
-
-def _copy(filesystem: Any, source: str, target: Path) -> None:
-    """Copy a file or a folder to this machine."""
-    from pyarrow import fs
-
-    fs.copy_files(source, str(target), filesystem, fs.LocalFileSystem())
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from harness.checkpoints import EVALUATION_FILE, LEG, TRAINING
 from harness.storage import clear_storage_errors
 from ndcl.checkpoints import MANIFEST, STATE
-from ndcl.data.remote import filesystem_of, join
+from ndcl.data.remote import files_below, filesystem_of, join, remove_folder
 
 
 class StoredCheckpointFolders:
@@ -51,8 +51,7 @@ class StoredCheckpointFolders:
     def has_arrived(self, checkpoint: str) -> bool:
         """Whether all its files are there: pyarrow, by which Ray uploads, does not tell of an upload that failed."""
         folder = self._relative(checkpoint)
-        root = PurePosixPath(f"{self._root}/{folder}")
-        files = {str(PurePosixPath(path).relative_to(root)) for path in self._paths(folder, recursive=True)}
+        files = set(self._files(f"{self._root}/{folder}"))
         self._known[_trial(folder)].add(folder)
         return self._is_whole(folder, files)
 
@@ -82,25 +81,21 @@ class StoredCheckpointFolders:
                 self._delete(run)
 
     def _runs(self) -> list[str]:
-        names = {PurePosixPath(path).relative_to(self._root).parts[0] for path in self._paths(recursive=False)}
+        names = {name.partition("/")[0] for name in self._files(self._root)}
         return [name for name in names if name.startswith("run-")]
 
     def _listed(self) -> dict[str, set[str]]:
         """The files of each checkpoint folder, relative to it."""
         found = defaultdict(set)
-        for path in self._paths(recursive=True):
-            parts = PurePosixPath(path).relative_to(self._root).parts
+        for name in self._files(self._root):
+            parts = name.split("/")
             if len(parts) > 3 and parts[2].startswith("checkpoint_"):
                 found["/".join(parts[:3])].add("/".join(parts[3:]))
         return found
 
-    def _paths(self, folder: str = "", *, recursive: bool) -> list[str]:
-        from pyarrow import fs
-
-        below = f"{self._root}/{folder}".rstrip("/")
-        selector = fs.FileSelector(below, recursive=recursive, allow_not_found=True)
+    def _files(self, folder: str) -> list[str]:
         with clear_storage_errors(self.place):
-            return [info.path for info in self._filesystem.get_file_info(selector)]
+            return files_below(self._filesystem, folder)
 
     def _step(self, folder: str) -> int:
         """The optimiser step of a checkpoint."""
@@ -121,12 +116,8 @@ class StoredCheckpointFolders:
         return values
 
     def _delete(self, folder: str) -> None:
-        from pyarrow import fs
-
-        path = f"{self._root}/{folder}"
         with clear_storage_errors(self.place):
-            if self._filesystem.get_file_info(path).type == fs.FileType.Directory:
-                self._filesystem.delete_dir(path)
+            remove_folder(self._filesystem, f"{self._root}/{folder}")
 
     def _relative(self, checkpoint: str) -> str:
         return checkpoint.partition("?")[0].removeprefix(f"{self.place.partition('?')[0]}/")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ndcl import checkpoints
 from ndcl.checkpoints import MANIFEST, Content, Parts, folder_name
-from ndcl.data.remote import filesystem_of, is_uri, join, shown
+from ndcl.data.remote import fetch_files, files_below, filesystem_of, is_uri, join, remove_folder, shown
 from ndcl.errors import UserError
 
 _CHUNK_BYTES = 2**23
@@ -89,13 +89,11 @@ class RemoteFolder:
 
         A UserError that names the copy, as of a checkpoint that is damaged, is made to name the original.
         """
-        from pyarrow import fs
-
         with tempfile.TemporaryDirectory(prefix="ndcl-checkpoint-") as name:
             copy = Path(name) / folder_name(step)
-            copy.mkdir()
             with self._clear_errors("read", folder_name(step)):
-                fs.copy_files(f"{self._path}/{copy.name}", str(copy), self._filesystem, fs.LocalFileSystem())
+                source = f"{self._path}/{copy.name}"
+                fetch_files(self._filesystem, source, files_below(self._filesystem, source), copy)
             try:
                 yield copy
             except UserError as error:
@@ -103,12 +101,8 @@ class RemoteFolder:
 
     def _steps(self) -> dict[int, bool]:
         """Of all checkpoints, and of what a kill has left of any: whether the manifest is there."""
-        from pyarrow import fs
-
         with self._clear_errors("read"):
-            selector = fs.FileSelector(self._path, recursive=True, allow_not_found=True)
-            infos = self._filesystem.get_file_info(selector)
-        paths = {PurePosixPath(info.path).relative_to(self._path) for info in infos}
+            paths = {PurePosixPath(name) for name in files_below(self._filesystem, self._path)}
         folders = {Path(path.parts[0]) for path in paths if path.parts[0].startswith("step-")}
         return {checkpoints.step_of(folder): PurePosixPath(folder, MANIFEST) in paths for folder in folders}
 
@@ -129,7 +123,7 @@ class RemoteFolder:
         with self._clear_errors("written"):
             if is_whole:
                 self._filesystem.delete_file(f"{folder}/{MANIFEST}")
-            self._filesystem.delete_dir(folder)
+            remove_folder(self._filesystem, folder)
 
     @contextmanager
     def _clear_errors(self, done: str, name: str = "") -> Iterator[None]:

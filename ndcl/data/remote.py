@@ -7,7 +7,7 @@ before it appears, and made anew only when the original's content has changed.
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +22,9 @@ from ndcl.data.writer import PartialFolder, clear_write_errors
 from ndcl.errors import UserError
 
 SCHEMES = ("s3", "gs", "abfs", "abfss", "file")
+_KEY = re.compile("://[^/@]*:[^/@]*@")
+_SECRET_OPTIONS = re.compile("[?&](client_secret|sig)=")
+"""Azure's, of an application and of a shared access signature."""
 _FILES_AT_ONCE = 8
 _CHUNK_BYTES = 2**23
 
@@ -65,7 +68,7 @@ def local_copy(uri: str, cache: Path) -> Path:
 
 def shown(uri: str) -> str:
     """The URI without a key or password, for messages."""
-    return re.sub(r"://[^/@]*:[^/@]*@", "://***@", uri).partition("?")[0]
+    return _KEY.sub("://***@", uri).partition("?")[0]
 
 
 def _copy(uri: str, header: Header, folder: Path) -> None:
@@ -125,9 +128,16 @@ def _require_space(uri: str, header: Header, folder: Path) -> None:
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it. Raises UserError for a kind of URI that is not known."""
+    """The file system of a URI, and the path in it. Raises UserError for a kind of URI that is not known, and for one
+    with a key, which would be written down with the results.
+    """
     from pyarrow import fs  # loads the object stores' clients, which local data need not wait for
 
+    if _KEY.search(uri) or _SECRET_OPTIONS.search(uri):
+        raise UserError(
+            f"{shown(uri)}: it holds a key, which would be written down with the results; leave it out, and give it by "
+            "the environment or the machine's role"
+        )
     if uri.partition("://")[0] not in SCHEMES:
         raise UserError(f"{shown(uri)}: unknown kind of place; valid: {', '.join(f'{s}://' for s in SCHEMES)}")
     with _clear_read_errors(uri):
@@ -147,3 +157,38 @@ def _clear_read_errors(uri: str) -> Iterator[None]:
         raise UserError(
             f"{shown(uri)} cannot be read ({reason}); check the address, the network and your credentials"
         ) from None
+
+
+def files_below(filesystem: Any, folder: str) -> list[str]:
+    """The files below a folder, by their paths relative to it; none where there is no such folder.
+
+    Folders are no objects: Google's storage, through pyarrow, tells of none that was not made on purpose.
+    """
+    from pyarrow import fs
+
+    infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+    return [info.path.removeprefix(f"{folder}/") for info in infos if info.is_file]
+
+
+def fetch_files(filesystem: Any, folder: str, names: Iterable[str], target: Path) -> None:
+    """Copy files below a folder to `target`, which is made, with the folders that they lie in."""
+
+    def fetch(name: str) -> None:
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with filesystem.open_input_stream(f"{folder}/{name}") as source, copy.open("wb") as file:
+            shutil.copyfileobj(source, file, _CHUNK_BYTES)
+
+    target.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        for _ in pool.map(fetch, names):
+            pass
+
+
+def remove_folder(filesystem: Any, folder: str) -> None:
+    """Remove a folder and all below it, if it is there."""
+    try:
+        filesystem.delete_dir(folder)
+    except FileNotFoundError:  # Google's storage, at the end: the folder itself is no object
+        if files_below(filesystem, folder):
+            raise

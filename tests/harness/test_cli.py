@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from harness.sweep_folder import prepare
 from ndcl.errors import UserError
 from tests.harness.made_records import base, record
 from tests.integration import sweeps
+from tests.ports import free_port
 
 VERBS = ("plan", "sweep", "status", "train", "report", "ui", "sync")
 
@@ -237,9 +237,7 @@ def test_ui_answers_on_this_machine_alone(tmp_path: Path) -> None:
     open_client(tmp_path).create_experiment("seen")
     (tmp_path / "tiny").mkdir()
     open_storage(tmp_path / "tiny" / "optuna.db")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "harness.cli", "ui", "--results", str(tmp_path), "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:

@@ -22,18 +22,30 @@ from ndcl.data.remote import filesystem_of, join
 from ndcl.errors import UserError
 from tests.harness.made_records import record
 from tests.integration import sweeps
-from tests.s3 import served_bucket
+from tests.object_stores import served_gs, served_s3
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    with served_bucket() as uri:
+    with served_s3() as uri:
         yield uri
 
 
-@pytest.fixture(params=["disk", "s3"])
-def place(request: pytest.FixtureRequest, bucket: str, tmp_path: Path) -> str:
-    return str(tmp_path / "shared") if request.param == "disk" else join(bucket, tmp_path.name)
+@pytest.fixture(scope="module")
+def google_bucket() -> Iterator[str]:
+    with served_gs() as uri:
+        yield uri
+
+
+@pytest.fixture(params=["disk", "s3", "gs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    match request.param:
+        case "disk":
+            return str(tmp_path / "shared")
+        case "s3":
+            return join(request.getfixturevalue("bucket"), tmp_path.name)
+        case _:
+            return join(request.getfixturevalue("google_bucket"), tmp_path.name)
 
 
 def plan_in(folder: Path, **changes: Any) -> Any:
@@ -120,7 +132,8 @@ def test_a_sweep_stays_with_the_storage_it_was_started_with(tmp_path: Path) -> N
     ("place", "message"),
     [
         ("ftp://host/results", "unknown kind of place; valid: s3://"),
-        ("s3://key:secret@bucket/results", r"storage s3://\*\*\*@bucket/results/?: it holds a key"),
+        ("s3://key:secret@bucket/results", r"^s3://\*\*\*@bucket/results/tiny: it holds a key"),
+        ("abfs://place@account.dfs.core.windows.net/results?sig=secret", r"windows\.net/results/tiny: it holds a key"),
     ],
 )
 def test_places_that_are_none(place: str, message: str) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from harness.study_state import StudyState
 from harness.tracking import Tracker, store_uri
 from tests.harness.browsers import Tab, needs_chromium, open_tab
 from tests.harness.made_records import key, record
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 ROOT = Path(__file__).parents[2]
@@ -57,9 +57,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(results: Path) -> Iterator[str]:
     """Where `ndcl ui` serves the store, on a port that was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "harness.cli", "ui", "--results", str(results), "--port", str(port)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

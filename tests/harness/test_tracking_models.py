@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -40,6 +39,7 @@ from tests.harness.made_sweep import NAME, made_sweep, trained_again
 from tests.ndcl.made_images import encoded, noise
 from tests.ndcl.made_model import DIGITS, trained
 from tests.ndcl.made_store import make_store
+from tests.ports import free_port
 
 torch.set_num_threads(1)
 SECONDS = 120
@@ -181,9 +181,7 @@ def test_a_study_without_a_run_is_told(sweep: tuple[Path, Path, TrialRecord], ur
 def test_the_server_answers_an_image_request(
     sweep: tuple[Path, Path, TrialRecord], uri: str, training: Training, tmp_path: Path
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--model-uri"]
     command += ["models:/digits@champion", "--host", "127.0.0.1", "--port", str(port)]
     # Neither this checkout nor its data: the model brings what it needs.

@@ -15,7 +15,7 @@ from harness.storage import Storage
 from harness.sweep import run_sweep
 from ndcl.errors import UserError
 from tests.integration import processes, sweeps
-from tests.s3 import served_bucket
+from tests.object_stores import served_s3
 
 pytestmark = pytest.mark.slow
 CHANGES = {
@@ -30,7 +30,7 @@ CHANGES = {
 
 @pytest.fixture
 def bucket() -> Iterator[str]:
-    with served_bucket() as uri:
+    with served_s3() as uri:
         yield uri
 
 

@@ -3,6 +3,7 @@
 It can fail on purpose. Objects are files below a folder; what no object lies in is no folder, as in S3.
 """
 
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -39,9 +40,9 @@ class ObjectServer(ThreadingHTTPServer):
         Where it says no, it is forbidden, and nothing is stored."""
 
     def uri(self, name: str) -> str:
-        """Of a folder, with a key and a password in it."""
+        """Of a folder; the key to it is in the environment."""
         options = f"endpoint_override=127.0.0.1:{self.server_port}&scheme=http&region=us-east-1"
-        return f"s3://user:password@{BUCKET}/{name}?{options}"
+        return f"s3://{BUCKET}/{name}?{options}"
 
     def keys(self, prefix: str = "") -> list[str]:
         """Of all objects that begin so."""
@@ -63,6 +64,7 @@ class ObjectServer(ThreadingHTTPServer):
 @contextmanager
 def serving(root: Path) -> Iterator[ObjectServer]:
     """A server of `root`, on a free port."""
+    os.environ.update(AWS_ACCESS_KEY_ID="user", AWS_SECRET_ACCESS_KEY="password", AWS_EC2_METADATA_DISABLED="true")
     server = ObjectServer(root)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,17 +1,20 @@
-"""An object store that speaks S3, on this machine: moto's, in this process."""
+"""Object stores on this machine: moto's, which speaks S3, and one that speaks Google's, each in this process."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import boto3
+from gcp_storage_emulator.server import create_server
 from moto.server import ThreadedMotoServer
+
+from tests.ports import free_port
 
 BUCKET = "bucket"
 
 
 @contextmanager
-def served_bucket() -> Iterator[str]:
+def served_s3() -> Iterator[str]:
     """The URI of an empty bucket, with which pyarrow finds it; the key to it is in the environment."""
     os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_EC2_METADATA_DISABLED="true")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -21,5 +24,17 @@ def served_bucket() -> Iterator[str]:
         client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
         client.create_bucket(Bucket=BUCKET)
         yield f"s3://{BUCKET}?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def served_gs() -> Iterator[str]:
+    """The URI of an empty bucket of Google's storage, which lets anybody in."""
+    port = free_port()
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
+    server.start()
+    try:
+        yield f"gs://anonymous@{BUCKET}?endpoint_override=127.0.0.1:{port}&scheme=http"
     finally:
         server.stop()
