@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.scratch import scratch_folder
-from ndcl.data.remote import fetch_files, files_below, filesystem_of, is_uri
+from ndcl.data.remote import fetch_folder, filesystem_of, is_uri
 
 TRAINING, EVALUATION_FILE = "training", "evaluation.json"
 """What a checkpoint folder holds: the training's own checkpoint, and the evaluation made there."""
@@ -72,7 +72,7 @@ def fetched(checkpoint: str) -> Iterator[Path]:
         return
     filesystem, path = filesystem_of(checkpoint)
     with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=scratch_folder()) as name:
-        fetch_files(filesystem, path, files_below(filesystem, path), Path(name))
+        fetch_folder(filesystem, path, Path(name))
         yield Path(name)
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 NAME = "name"
 """The user attribute of an Optuna trial that holds its record's name."""
 LOCK_TIMEOUT_SECONDS = 60
+TRIALS_PER_JOINT_VALUE = 5
+"""With fewer trials for each value that is searched, TPE models each by itself: the joint density of the good would
+be that of two or three points."""
 
 
 def open_storage(path: Path) -> optuna.storages.RDBStorage:
@@ -235,11 +238,6 @@ def _sampler(plan: "StudyPlan", seed: int) -> optuna.samplers.BaseSampler:
                 population = max(4, min(50, plan.num_trials // 10))
                 return optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
-
-
-TRIALS_PER_JOINT_VALUE = 5
-"""With fewer trials for each value that is searched, TPE models each by itself: the joint density of the good would
-be that of two or three points."""
 
 
 def _num_good(num_trials: int) -> int:

@@ -62,10 +62,11 @@ class Occupied:
 def at_once(occupied: Occupied, nodes: Sequence[Mapping[str, float]]) -> int:
     """How many such trainings run at once on nodes with these resources. Raises UserError if none fits."""
     if occupied.workers is not None:
-        return _trials_of_workers(occupied.workers, nodes, occupied.max_concurrent, occupied.key)
-    fitting = sum(room_on(node, occupied.needed) for node in nodes)
-    if not fitting:
-        raise UserError(_does_not_fit(occupied.needed, nodes, occupied.key))
+        fitting = _trials_of_workers(occupied.workers, nodes, occupied.key)
+    else:
+        fitting = sum(room_on(node, occupied.needed) for node in nodes)
+        if not fitting:
+            raise UserError(_does_not_fit(occupied.needed, nodes, occupied.key))
     return min(fitting, occupied.max_concurrent) if occupied.max_concurrent else fitting
 
 
@@ -80,7 +81,7 @@ def _does_not_fit(needed: Mapping[str, float], nodes: Sequence[Mapping[str, floa
     return f"{key}: a trial needs {all_of_them}, and no node has both; lower {key}.cpus_per_trial or gpus_per_trial"
 
 
-def _trials_of_workers(workers: Workers, nodes: Sequence[Mapping[str, float]], limit: int | None, key: str) -> int:
+def _trials_of_workers(workers: Workers, nodes: Sequence[Mapping[str, float]], key: str) -> int:
     """How many trials of several workers run at once on nodes with these resources, so that none waits for another.
 
     Where not even one with the most workers fits, but one with the least does, it is one.
@@ -96,7 +97,7 @@ def _trials_of_workers(workers: Workers, nodes: Sequence[Mapping[str, float]], l
             f"{WHERE.get(workers.placement, '')}, but there is room for {sum(rooms)} on {len(rooms)} "
             f"node{'s' if len(rooms) > 1 else ''}; lower {key}.workers_per_trial or what each worker occupies"
         )
-    return min(fitting, limit) if limit else fitting
+    return fitting
 
 
 def room_on(node: Mapping[str, float], needed: Mapping[str, float]) -> int:

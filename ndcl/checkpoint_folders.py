@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ndcl import checkpoints
 from ndcl.checkpoints import MANIFEST, Content, Parts, folder_name
-from ndcl.data.remote import fetch_files, files_below, filesystem_of, is_uri, join, remove_folder, shown
+from ndcl.data.remote import fetch_folder, files_below, filesystem_of, is_uri, join, remove_folder, shown
 from ndcl.errors import UserError
 
 _CHUNK_BYTES = 2**23
@@ -92,8 +92,7 @@ class RemoteFolder:
         with tempfile.TemporaryDirectory(prefix="ndcl-checkpoint-") as name:
             copy = Path(name) / folder_name(step)
             with self._clear_errors("read", folder_name(step)):
-                source = f"{self._path}/{copy.name}"
-                fetch_files(self._filesystem, source, files_below(self._filesystem, source), copy)
+                fetch_folder(self._filesystem, f"{self._path}/{copy.name}", copy)
             try:
                 yield copy
             except UserError as error:

@@ -185,6 +185,11 @@ def fetch_files(filesystem: Any, folder: str, names: Iterable[str], target: Path
             pass
 
 
+def fetch_folder(filesystem: Any, folder: str, target: Path) -> None:
+    """Copy a folder and all below it to `target`, which is made."""
+    fetch_files(filesystem, folder, files_below(filesystem, folder), target)
+
+
 def remove_folder(filesystem: Any, folder: str) -> None:
     """Remove a folder and all below it, if it is there."""
     try:

@@ -37,15 +37,11 @@ def google_bucket() -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture(params=["disk", "s3", "gs"])
+@pytest.fixture(params=["disk", "bucket", "google_bucket"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    match request.param:
-        case "disk":
-            return str(tmp_path / "shared")
-        case "s3":
-            return join(request.getfixturevalue("bucket"), tmp_path.name)
-        case _:
-            return join(request.getfixturevalue("google_bucket"), tmp_path.name)
+    if request.param == "disk":
+        return str(tmp_path / "shared")
+    return join(request.getfixturevalue(request.param), tmp_path.name)
 
 
 def plan_in(folder: Path, **changes: Any) -> Any:
