@@ -1,22 +1,23 @@
 """Is the harness cheaper than the field's usual launcher, at no worse a result? Both on the digits, in turn.
 
-    python benchmarks/launcher.py [--algorithms erm ndcl] [--targets scan sign] [--draws 20] [--seed 1]
+    python benchmarks/launcher.py [--algorithms erm ndcl] [--targets scan sign] [--draws 20] [--at-once 1] [--seed 1]
 
 The launcher, as in DomainBed's sweeps: each trial is a process of its own, 20 a study, their values drawn at random
-(the first takes the defaults, as there); each trains all its steps, at most two run at once. The harness: one `ndcl
-sweep` over the same studies, as in search_spaces/digits.yaml but without its final runs: 15 trials each, drawn by TPE,
-weak ones stopped by ASHA, two at once in processes that are used again. Space, steps and data are those of that file
-for both, one thread a trial. What counts is the highest validation accuracy on the source domains that any trial of a
-study reached, by which the selection goes, and the time of all: for the harness that of the whole command, the start of
-Ray and the report included.
+(the first takes the defaults, as there); each trains all its steps. They run one after the other with all cores, as by
+DomainBed's `local_launcher`, or so many at once as asked for, which share the cores. The harness: one `ndcl sweep` over
+the same studies, as in search_spaces/digits.yaml but without its final runs: trials drawn by TPE, weak ones stopped by
+ASHA, one on each core in processes that are used again. Space, steps and data are those of that file for both. What
+counts is the highest validation accuracy on the source domains that any trial of a study reached, by which the
+selection goes, and the time of all: for the harness that of the whole command, the start of Ray and the report included.
 
 The launcher does half of the studies before the sweep and half after it, so that a machine whose load drifts favours
-neither. On a machine that others use too only the ratio means something. Takes about 15 minutes on 2 cores.
+neither. On a machine that others use too only the ratio means something. Takes about 35 minutes on 2 cores.
 `--trial CONFIG RESULT` is what the launcher's processes are started with.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,6 @@ sys.path.insert(0, str(ROOT))
 
 Study = tuple[str, str]
 """Algorithm and target domain."""
-AT_ONCE = 2
 LIMIT = 1 / 3
 """Share of the launcher's time that the harness may take."""
 
@@ -45,7 +45,6 @@ def sweep_file(folder: Path, algorithms: list[str], targets: list[str], seed: in
     values["overrides"] = [override for override in values["overrides"] if override["target"] in targets]
     values["search"]["seed"] = seed
     values["final"] = {"seeds": 0}
-    values["resources"] = {"max_concurrent": AT_ONCE}
     path = folder / "sweep.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -68,18 +67,19 @@ def swept(sweep: Path) -> tuple[dict[Study, float], float]:
     return best, seconds
 
 
-def launched(folder: Path, configs: list[dict[str, Any]]) -> tuple[float, float]:
+def launched(folder: Path, configs: list[dict[str, Any]], at_once: int) -> tuple[float, float]:
     """Run one study by the launcher: its accuracy, and its seconds."""
+    threads = str(max(1, (os.cpu_count() or 1) // at_once))
     started = time.time()
 
     def run(number: int) -> float:
         asked, answer = folder / f"{number}.json", folder / f"{number}.result.json"
         asked.write_text(json.dumps(configs[number]))
         command = [sys.executable, "-m", "benchmarks.launcher", "--trial", str(asked), str(answer)]
-        subprocess.run(command, cwd=ROOT, check=True)
+        subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"OMP_NUM_THREADS": threads})
         return float(max(json.loads(answer.read_text())))
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return max(pool.map(run, range(len(configs)))), time.time() - started
 
 
@@ -103,17 +103,14 @@ def drawn(sweep: Path, num_draws: int) -> dict[Study, list[dict[str, Any]]]:
 
 def train_one(config: Path, result: Path) -> None:
     """One trial of the launcher: train by a TrainConfig in JSON, and write down its validation accuracies."""
-    import torch
-
     from ndcl.config import TrainConfig
     from ndcl.training import train
 
-    torch.set_num_threads(1)
     evaluations = train(TrainConfig.from_dict(json.loads(config.read_text())))
     result.write_text(json.dumps([evaluation.validation_accuracy for evaluation in evaluations]))
 
 
-def compare(folder: Path, sweep: Path, num_draws: int) -> None:
+def compare(folder: Path, sweep: Path, num_draws: int, at_once: int) -> None:
     """Run all studies both ways, and print what came of it."""
     theirs: dict[Study, tuple[float, float]] = {}
     ours: dict[Study, float] = {}
@@ -122,7 +119,7 @@ def compare(folder: Path, sweep: Path, num_draws: int) -> None:
         if position == len(configs) // 2:
             ours, seconds = swept(sweep)
             print(f"harness: {seconds:.0f} s for all", flush=True)
-        theirs[study] = launched(folder, configs[study])
+        theirs[study] = launched(folder, configs[study], at_once)
         print(f"launcher: {theirs[study][1]:.0f} s for {' on '.join(study)}", flush=True)
     for study, (accuracy, _) in theirs.items():
         print(f"{' on '.join(study)}: selected validation accuracy {100 * accuracy:.1f} % by the launcher, ", end="")
@@ -139,6 +136,7 @@ def main() -> None:
     parser.add_argument("--algorithms", nargs="+", default=["erm", "ndcl"])
     parser.add_argument("--targets", nargs="+", default=["scan", "texture", "print", "sign"])
     parser.add_argument("--draws", type=int, default=20, help="the launcher's trials a study")
+    parser.add_argument("--at-once", type=int, default=1, help="the launcher's processes at once")
     parser.add_argument("--seed", type=int, default=1, help="of both searches' draws")
     parser.add_argument("--trial", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -148,7 +146,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ndcl-launcher-") as name:
         folder = Path(name)
         sweep = sweep_file(folder, arguments.algorithms, arguments.targets, arguments.seed)
-        compare(folder, sweep, arguments.draws)
+        compare(folder, sweep, arguments.draws, arguments.at_once)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,8 @@ class SweepRuns:
         self._unsure: dict[str, set[str]] = {}
         """Runs that are new, or were found half-written, with the parameters that they have."""
         self._tags: dict[str, dict[str, str]] = {}
-        """Tags of runs as they were found, and of those kinds that are only written if they change."""
+        """Tags of runs as far as they are known; only what changes is written."""
+        self._statuses: dict[str, str] = {}
         self._environments: dict[str, dict[str, Any]] = {}
         for run in _all_runs(self.client, self.experiment_id):
             self._remember(run)
@@ -103,10 +104,12 @@ class SweepRuns:
         self._log_environment(record.name, run_id, record.environment)
         if record.state in ENDED:
             self._log_results(record, run_id)
-        self._log(run_id, [p for evaluation in new for p in points(record, evaluation)], trial_tags(record), params)
+        tags = self._changed(record.name, trial_tags(record))
+        self._log(run_id, [p for evaluation in new for p in points(record, evaluation)], tags, params)
         steps.update(evaluation["step"] for evaluation in new)
+        self._tags[record.name].update(tags)
         self._unsure.pop(record.name, None)
-        self._set_status(run_id, STATUS[record.state], record.ended)  # last: it says that all is there
+        self._set_status(record.name, STATUS[record.state], record.ended)  # last: it says that all is there
         if record.state in ENDED:
             self._complete[record.name] = record.state
 
@@ -120,7 +123,7 @@ class SweepRuns:
         if state.is_selected:
             self._mark_selected(state)
         going_on = "RUNNING" if is_running else "SCHEDULED"
-        self._set_status(run_id, STUDY_STATUS.get(state.stage, going_on), state.updated)
+        self._set_status(state.key.name, STUDY_STATUS.get(state.stage, going_on), state.updated)
 
     def _log_selection(self, selection: StudySelection) -> None:
         files = selection.files()
@@ -153,7 +156,7 @@ class SweepRuns:
                 self.client.log_artifact(run_id, str(path), REPORT)
             self._set_logged(state.name, REPORT, digest)
         going_on = "RUNNING" if is_running else "SCHEDULED"
-        self._set_status(run_id, "FINISHED" if state.is_done else going_on, state.updated)
+        self._set_status(state.name, "FINISHED" if state.is_done else going_on, state.updated)
 
     def _remember(self, run: Any) -> None:
         """Take note of a run in the store; an earlier sweep of this name in this folder can't go on any more."""
@@ -162,6 +165,7 @@ class SweepRuns:
             name = tags[NAME]
             self._runs[name] = run.info.run_id
             self._tags[name] = dict(tags)
+            self._statuses[name] = run.info.status
             if run.info.status == STATUS.get(tags.get("state", "")):
                 self._complete[name] = tags["state"]
             else:
@@ -224,6 +228,7 @@ class SweepRuns:
         tags = tags | {NAME: name, SWEEP_ID: self.sweep_id, FOLDER: self.folder}
         run = self.client.create_run(self.experiment_id, started_ms, tags, shown)
         self._runs[name], self._tags[name] = str(run.info.run_id), tags
+        self._statuses[name] = run.info.status
         return self._runs[name]
 
     def _logged_steps(self, name: str, run_id: str) -> set[int]:
@@ -246,10 +251,13 @@ class SweepRuns:
         """Those that are not as they should be."""
         from mlflow.entities import RunTag
 
-        changed = {key: value for key, value in tags.items() if self._tags[name].get(key) != value}
+        changed = self._changed(name, tags)
         if changed:
             self.client.log_batch(self._runs[name], tags=[RunTag(key, value) for key, value in changed.items()])
             self._tags[name].update(changed)
+
+    def _changed(self, name: str, tags: dict[str, str]) -> dict[str, str]:
+        return {key: value for key, value in tags.items() if self._tags[name].get(key) != value}
 
     def _log_folder(self, name: str, folder: Path, to: str, digest: str) -> None:
         """Put a folder's files among a run's artifacts, unless those of the same digest are there."""
@@ -265,11 +273,13 @@ class SweepRuns:
     def _set_logged(self, name: str, folder: str, digest: str) -> None:
         self._set_tags(name, {f"{LOGGED}{folder}": digest})
 
-    def _set_status(self, run_id: str, status: str, ended: float | None) -> None:
-        if status in OPEN:
-            self.client.update_run(run_id, status)
-        else:
-            self.client.set_terminated(run_id, status, int(ended * 1000) if ended else None)
+    def _set_status(self, name: str, status: str, ended: float | None) -> None:
+        """An open run's only if it changes; the end of a run may have come to be another."""
+        if status not in OPEN:
+            self.client.set_terminated(self._runs[name], status, int(ended * 1000) if ended else None)
+        elif self._statuses[name] != status:
+            self.client.update_run(self._runs[name], status)
+        self._statuses[name] = status
 
 
 def _all_runs(client: "MlflowClient", experiment_id: str) -> Iterator[Any]:
