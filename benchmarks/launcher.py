@@ -8,7 +8,7 @@ DomainBed's `local_launcher`, or so many at once as asked for, which share the c
 the same studies, as in search_spaces/digits.yaml but without its final runs: trials drawn by TPE, weak ones stopped by
 ASHA, one on each core in processes that are used again. Space, steps and data are those of that file for both. What
 counts is the highest validation accuracy on the source domains that any trial of a study reached, by which the
-selection goes, and the time of all: for the harness that of the whole command, the start of Ray and the report included.
+selection goes, and the time of all: for the harness that of the whole command, with Ray's start and the report.
 
 The launcher does half of the studies before the sweep and half after it, so that a machine whose load drifts favours
 neither. On a machine that others use too only the ratio means something. Takes about 35 minutes on 2 cores.

@@ -232,6 +232,35 @@ def test_a_step_replayed_after_a_fault_stands_once(results: Path) -> None:
     assert steps(results, runs(results)[first.name]) == [2]
 
 
+def test_an_evaluation_writes_no_tag_and_no_status_that_stand_already(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SweepRuns(results, "made", "one")
+    first = record(0, "running", steps=(2,))
+    store.sync_trial(first)
+    log_batch, again = store.client.log_batch, []
+
+    def noted(run_id: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> None:
+        again.extend(tags)
+        log_batch(run_id, metrics, params, tags)
+
+    monkeypatch.setattr(store.client, "log_batch", noted)
+    monkeypatch.setattr(store.client, "update_run", lambda *args: again.append(args))
+    store.sync_trial(first.with_evaluation(evaluation(4)))
+    assert not again
+    assert steps(results, runs(results)[first.name]) == [2, 4]
+
+
+def test_a_run_that_goes_on_after_an_interruption_is_running_again(results: Path) -> None:
+    track(results, record(0, "interrupted", steps=(2,)))
+    store = SweepRuns(results, "made", "one")
+    for state_now, status in (("running", "RUNNING"), ("interrupted", "SCHEDULED"), ("running", "RUNNING")):
+        going_on = record(0, state_now, steps=(2,), attempts=2)
+        store.sync_trial(going_on)
+        run = runs(results)[going_on.name]
+        assert (run.info.status, run.data.tags["state"], run.data.tags["attempts"]) == (status, state_now, "2")
+
+
 def test_a_study_is_a_parent_run_with_its_best_trial(results: Path) -> None:
     best, final = record(1, accuracy=0.9), record(0, stage="final", rate=2e-3, seed=1)
     selected = (best.name, final.name)
