@@ -232,22 +232,22 @@ def test_a_step_replayed_after_a_fault_stands_once(results: Path) -> None:
     assert steps(results, runs(results)[first.name]) == [2]
 
 
-def test_an_evaluation_writes_no_tag_and_no_status_that_stand_already(
+def test_an_evaluation_writes_no_tag_and_no_status_that_stands_already(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SweepRuns(results, "made", "one")
     first = record(0, "running", steps=(2,))
     store.sync_trial(first)
-    log_batch, again = store.client.log_batch, []
+    log_batch, written = store.client.log_batch, []
 
     def noted(run_id: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> None:
-        again.extend(tags)
+        written.extend(tag.key for tag in tags)
         log_batch(run_id, metrics, params, tags)
 
     monkeypatch.setattr(store.client, "log_batch", noted)
-    monkeypatch.setattr(store.client, "update_run", lambda *args: again.append(args))
+    monkeypatch.setattr(store.client, "update_run", lambda run_id, status: written.append(status))
     store.sync_trial(first.with_evaluation(evaluation(4)))
-    assert not again
+    assert written == ["mlflow.note.content"], "the description alone tells of the step"
     assert steps(results, runs(results)[first.name]) == [2, 4]
 
 
