@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,6 @@ class SweepRuns:
         self.experiment_id = self._experiment(artifacts)
         self._runs: dict[str, str] = {}
         self._steps: dict[str, set[int]] = {}
-        self._complete: dict[str, str] = {}
         self._unsure: dict[str, set[str]] = {}
         """Runs that are new, or were found half-written, with the parameters that they have."""
         self._tags: dict[str, dict[str, str]] = {}
@@ -95,7 +94,7 @@ class SweepRuns:
 
     def sync_trial(self, record: TrialRecord) -> None:
         """Bring a trial's run to what the record says. A run that says so already is left alone."""
-        if record.state in ENDED and self._complete.get(record.name) == record.state:
+        if record.state in ENDED and self._is_complete(record.name, record.state):
             return
         run_id = self._runs.get(record.name) or self._create_trial(record)
         params = self._missing_params(record, run_id)
@@ -104,20 +103,17 @@ class SweepRuns:
         self._log_environment(record.name, run_id, record.environment)
         if record.state in ENDED:
             self._log_results(record, run_id)
-        tags = self._changed(record.name, trial_tags(record))
-        self._log(run_id, [p for evaluation in new for p in points(record, evaluation)], tags, params)
+        metrics = [point for evaluation in new for point in points(record, evaluation)]
+        self._log(record.name, metrics, trial_tags(record), params)
         steps.update(evaluation["step"] for evaluation in new)
-        self._tags[record.name].update(tags)
         self._unsure.pop(record.name, None)
         self._set_status(record.name, STATUS[record.state], record.ended)  # last: it says that all is there
-        if record.state in ENDED:
-            self._complete[record.name] = record.state
 
     def _sync_study(self, state: StudyState, is_running: bool) -> None:
         run_id = self._parent(state.key)
         time_ms = int(state.updated * 1000)
-        self._log(run_id, [(key, value, time_ms, state.num_ended) for key, value in state.metrics.items()], {}, {})
-        self._set_tags(state.key.name, study_tags(state))
+        metrics = [(key, value, time_ms, state.num_ended) for key, value in state.metrics.items()]
+        self._log(state.key.name, metrics, study_tags(state))
         if state.best:
             self._log_environment(state.key.name, run_id, state.best.environment)
         if state.is_selected:
@@ -166,9 +162,7 @@ class SweepRuns:
             self._runs[name] = run.info.run_id
             self._tags[name] = dict(tags)
             self._statuses[name] = run.info.status
-            if run.info.status == STATUS.get(tags.get("state", "")):
-                self._complete[name] = tags["state"]
-            else:
+            if not self._is_complete(name, tags.get("state", "")):
                 self._unsure[name] = set(run.data.params)
         elif tags.get(FOLDER) == self.folder and run.info.status in OPEN:
             self.client.set_terminated(run.info.run_id, "KILLED")
@@ -237,27 +231,31 @@ class SweepRuns:
             self._steps[name] = {point.step for point in self.client.get_metric_history(run_id, MARKER)}
         return self._steps[name]
 
-    def _log(self, run_id: str, metrics: list[Point], tags: dict[str, str], params: dict[str, Any]) -> None:
-        """The parameters first: a run that has its state has them all. MLflow's client knows the limits of one call."""
+    def _is_complete(self, name: str, state: str) -> bool:
+        """Whether a trial's run has all of a record in this state: its tag tells of it, and its status agrees."""
+        return self._tags.get(name, {}).get("state") == state and self._statuses[name] == STATUS.get(state)
+
+    def _log(
+        self, name: str, metrics: Sequence[Point], tags: dict[str, str], params: dict[str, Any] | None = None
+    ) -> None:
+        """The parameters first: a run that has its state has them all. Of the tags what has changed.
+
+        MLflow's client knows the limits of one call.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
+        run_id = self._runs[name]
         if params:
             texts = {key: str(value)[:MAX_PARAM_LENGTH] for key, value in params.items()}
             self.client.log_batch(run_id, params=[Param(key, text) for key, text in texts.items()])
-        values = [Metric(*point) for point in metrics]
-        self.client.log_batch(run_id, values, tags=[RunTag(key, value) for key, value in tags.items()])
-
-    def _set_tags(self, name: str, tags: dict[str, str]) -> None:
-        """Those that are not as they should be."""
-        from mlflow.entities import RunTag
-
-        changed = self._changed(name, tags)
-        if changed:
-            self.client.log_batch(self._runs[name], tags=[RunTag(key, value) for key, value in changed.items()])
+        changed = {key: value for key, value in tags.items() if self._tags[name].get(key) != value}
+        if metrics or changed:
+            values = [Metric(*point) for point in metrics]
+            self.client.log_batch(run_id, values, tags=[RunTag(key, value) for key, value in changed.items()])
             self._tags[name].update(changed)
 
-    def _changed(self, name: str, tags: dict[str, str]) -> dict[str, str]:
-        return {key: value for key, value in tags.items() if self._tags[name].get(key) != value}
+    def _set_tags(self, name: str, tags: dict[str, str]) -> None:
+        self._log(name, [], tags)
 
     def _log_folder(self, name: str, folder: Path, to: str, digest: str) -> None:
         """Put a folder's files among a run's artifacts, unless those of the same digest are there."""
@@ -274,7 +272,7 @@ class SweepRuns:
         self._set_tags(name, {f"{LOGGED}{folder}": digest})
 
     def _set_status(self, name: str, status: str, ended: float | None) -> None:
-        """An open run's only if it changes; the end of a run may have come to be another."""
+        """An open run's only if it changes; that of an ended one always, since its end may be another."""
         if status not in OPEN:
             self.client.set_terminated(self._runs[name], status, int(ended * 1000) if ended else None)
         elif self._statuses[name] != status:

@@ -163,8 +163,8 @@ def test_no_metric_is_bookkeeping(results: Path) -> None:
 def test_values_that_change_while_a_half_written_run_is_completed(results: Path) -> None:
     """As in population based training: MLflow refuses a parameter that is given another value."""
     store = SweepRuns(results, "made", "one")
-    run_id = store._create_trial(record(0))
-    store._log(run_id, [], {}, {"seed": 7})
+    store._create_trial(record(0))
+    store._log(record(0).name, [], {}, {"seed": 7})
     assert track(results, record(0)).problem is None
     params = runs(results)[record(0).name].data.params
     assert (params["seed"], params["num_steps"]) == ("7", "4")
