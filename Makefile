@@ -9,9 +9,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder -rs --durations 25
 DEBIAN := chromium iproute2 munge openssh-server postgresql rsync slurm-wlm
 
-.PHONY: help sweep test ui lint bench install packages lock clean
+.PHONY: help sweep test soak ui lint bench install packages lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -19,8 +20,11 @@ help: ## show this
 sweep: install ## search NDCL and ERM on the embedded digits, every domain unseen in turn
 	@$(BIN)/ndcl sweep search_spaces/digits.yaml
 
-test: lint $(if $(CI),packages) ## lint, types and every test, in two processes
-	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder -rs --durations 25 $(if $(CI),--minutes 50)
+test: lint $(if $(CI),packages) ## lint, types and every test but the long ones, in two processes
+	$(PYTEST) -m 'not soak'
+
+soak: install $(if $(CI),packages) ## the long tests: kills, lost nodes, clusters; MINUTES=20 begins none later
+	$(PYTEST) -m soak --touched-first $(if $(MINUTES),--minutes $(MINUTES))
 
 ui: install ## open the MLflow UI on 127.0.0.1
 	@$(BIN)/ndcl ui
@@ -56,6 +60,8 @@ packages: ## as root on Debian or Ubuntu, for the tests of clusters and pages: $
 lock: ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --no-annotate --no-header --upgrade --universal --python-version 3.11 \
 		--all-extras lock.in pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --no-annotate --no-header --universal --python-version 3.11 --constraints requirements.lock \
+		--extra aws --extra postgres lock.in pyproject.toml --output-file requirements-node.lock
 
 clean: ## remove the environment and caches, never results
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

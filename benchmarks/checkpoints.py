@@ -23,11 +23,12 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from ndcl.background import Background
-from ndcl.checkpoint_folders import CheckpointFolder, checkpoint_folder
+from ndcl.checkpoints import checkpoint_folder
+from ndcl.checkpoints.places import CheckpointFolder
 from ndcl.config import TrainConfig
-from ndcl.data.remote import join
+from ndcl.filesystems import join
 from ndcl.training import Training
+from ndcl.training.build import Background
 
 
 def training_of(backbone: str, size: int, rows: int) -> Training:

@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.paired_statistics import PairedResult, paired_results
+from harness.report.analysis.paired_statistics import PairedResult, paired_results
 
 DESIGNS = ((3, 3), (4, 3), (4, 5), (6, 3))
 """Target domains and seeds."""

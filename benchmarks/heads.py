@@ -19,7 +19,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ndcl.config import TrainConfig
-from ndcl.data.writer import write_store
+from ndcl.data.store.writer import write_store
 from ndcl.training import Training
 
 DOMAINS, CLASSES, ROWS_PER_CELL = 4, 7, 60

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ndcl.data.importing import ImportOptions, import_dataset, open_source
-from ndcl.data.importing.pool import usable_cores
+from ndcl.processors import num_processors
 
 CELLS = (("art", "cat"), ("art", "dog"), ("photo", "cat"), ("photo", "dog"))
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=600)
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
-    cores = usable_cores()
+    cores = num_processors()
     with tempfile.TemporaryDirectory() as folder:
         make_images(Path(folder) / "images", options.images, options.side)
         speeds: dict[int, list[float]] = {1: [], cores: []}

@@ -2,7 +2,7 @@
 
     python benchmarks/launcher.py [--algorithms erm ndcl] [--targets scan sign] [--draws 20] [--at-once 1] [--seed 1]
 
-The launcher, as in DomainBed's sweeps: each trial is a process of its own, 20 a study, their values drawn at random
+The launcher, as in DomainBed's sweeps: each trial is its own process, 20 a study, their values drawn at random
 (the first takes the defaults, as there); each trains all its steps. They run one after the other with all cores, as by
 DomainBed's `local_launcher`, or so many at once as asked for, which share the cores. The harness: one `ndcl sweep` over
 the same studies, as in search_spaces/digits.yaml but without its final runs: trials drawn by TPE, weak ones stopped by
@@ -53,7 +53,7 @@ def sweep_file(folder: Path, algorithms: list[str], targets: list[str], seed: in
 def swept(sweep: Path) -> tuple[dict[Study, float], float]:
     """Run all studies by the harness: the accuracy of each, and the seconds of all."""
     from harness.records import Journal
-    from harness.selection import best_merit
+    from harness.records.selection import best_merit
 
     started = time.time()
     command = [sys.executable, "-m", "harness.cli", "sweep", str(sweep), "--results", str(sweep.parent), "--quiet"]
@@ -88,8 +88,8 @@ def drawn(sweep: Path, num_draws: int) -> dict[Study, list[dict[str, Any]]]:
     import optuna
 
     from harness.config import load_sweep
+    from harness.config.space import defaults, suggest
     from harness.plan import make_plan
-    from harness.space import defaults, suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     configs = {}

@@ -14,7 +14,6 @@ import statistics
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,10 @@ from torchvision.datasets import ImageFolder
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ndcl.config import TrainConfig
-from ndcl.data.loader import Loader
+from ndcl.data import StoreWriter
+from ndcl.data.loading.loader import Loader
+from ndcl.data.loading.sampler import DomainSampler
 from ndcl.data.problem import build_problem
-from ndcl.data.sampler import DomainSampler
-from ndcl.data.writer import StoreWriter
 
 DOMAINS, CLASSES = ("a", "b", "c", "d"), ("x", "y")
 PER_CELL = 24
@@ -150,7 +149,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=max(1, len(os.sched_getaffinity(0)) - 1))
     workers = parser.parse_args().workers
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
     table = Table(title=f"Training images a second, {workers} worker(s)")
     for column in ("JPEGs", "loader", "images/s", "ratio", "CPU ms/image"):
         table.add_column(column, justify="left" if column == "loader" else "right")

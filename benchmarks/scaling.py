@@ -26,9 +26,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.step import DOMAINS, PEAK_TERAFLOPS, Trained, floating_point_operations
-from ndcl import exchange
-from ndcl.exchange import MOST_TO_ALL
-from ndcl.parallel import Group
+from ndcl.parallel import Group, mixup_inputs
+from ndcl.parallel.mixup_inputs import MOST_TO_ALL
 
 CPU = torch.device("cpu")
 GPUS = (8, 16, 32, 64, 128, 256)
@@ -57,12 +56,13 @@ class CountingGroup(Group):
 
 def worker(rank: int, world_size: int, folder: str, arguments: argparse.Namespace, rows: int) -> None:
     torch.set_num_threads(1)
-    exchange.MOST_TO_ALL = 1 if arguments.fetch else exchange.MOST_TO_ALL
+    mixup_inputs.MOST_TO_ALL = 1 if arguments.fetch else mixup_inputs.MOST_TO_ALL
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world_size)
     backbone, size = arguments.backbone.split(":")
     group = CountingGroup.current()
-    trained = Trained(arguments.algorithm, backbone, int(size), arguments.classes, rows, CPU, group=group)
+    model = {"backbone": backbone, "freeze_batchnorm": True}  # as it has to be on several workers
+    trained = Trained(arguments.algorithm, backbone, int(size), arguments.classes, rows, CPU, group=group, model=model)
     times = []
     for _ in range(2 + arguments.steps):
         group.gathered = group.fetched = group.summed = 0

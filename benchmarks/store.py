@@ -22,8 +22,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from ndcl.data.store import Store
-from ndcl.data.writer import StoreWriter
+from ndcl.data import Store, StoreWriter
 
 MANY = 100_000
 TRIALS = 2
@@ -68,7 +67,7 @@ def memory_mb(field: str) -> float:
 
 
 def trial(folder: Path, barrier: Barrier, results: Any) -> None:
-    """Read every image in batches, in an order of its own."""
+    """Read every image in batches, in its own order."""
     import torch  # loaded before the first look at the memory, as in a trial
 
     torch.set_num_threads(1)

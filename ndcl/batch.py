@@ -53,6 +53,11 @@ class Layout:
         return len(self.host_classes)
 
     @property
+    def num_domains(self) -> int:
+        """D: source domains, of which every batch has the same number of rows."""
+        return int(self.host_domains.max(initial=-1)) + 1
+
+    @property
     def num_prototypes(self) -> int:
         """T."""
         return len(self._prototypes[1])
@@ -86,6 +91,20 @@ class Layout:
     def same_class(self) -> Tensor:
         """[N, N] bool: rows of the same class, itself included."""
         return self.labels[:, None] == self.labels[None, :]
+
+    @cached_property
+    def same_domain(self) -> Tensor:
+        """[N, N] bool: rows of the same source domain, itself included."""
+        return self.domains[:, None] == self.domains[None, :]
+
+    @cached_property
+    def not_itself(self) -> Tensor:
+        """[N, N] bool: all but the diagonal."""
+        return ~torch.eye(self.num_rows, dtype=torch.bool, device=self.device)
+
+    def by_domain(self, values: Tensor) -> Tensor:
+        """`values` [N, ...] of the rows as [D, N/D, ...]: rows are domain-major, and as many of each domain."""
+        return values.view(self.num_domains, -1, *values.shape[1:])
 
     @cached_property
     def class_size(self) -> Tensor:
@@ -142,3 +161,24 @@ def _prototypes(
     shared_classes = int((num_domains_of_class >= 2).sum())
     weight = 1.0 / (max(shared_classes, 1) * num_domains_of_class[slot][kept])
     return onehot / pair_sizes[kept][:, None], pair_class[kept], weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Which of many rows are a worker's: about a W-th of them, in one piece."""
+
+    rank: int = 0
+    world_size: int = 1
+    """W."""
+
+    def rows(self, total: int) -> slice:
+        """The worker's rows of `total`; sizes differ by one at most, and may be 0."""
+        return slice(self.rank * total // self.world_size, (self.rank + 1) * total // self.world_size)
+
+    def longest(self, total: int) -> int:
+        """Rows of the largest share."""
+        return -(-total // self.world_size)
+
+
+WHOLE = Share()
+"""The share of a single process."""

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ndcl.config import ModelConfig
-from ndcl.data.ahead import done_ahead
-from ndcl.data.decoding import decode_to, resize
+from ndcl.config import DataConfig, ModelConfig, Transform
+from ndcl.data import Store, StoreWriter
+from ndcl.data.delivery import delivered
+from ndcl.data.inputs import delivered_shape, require_vectors
+from ndcl.data.loading.ahead import done_ahead
 from ndcl.data.problem import Problem
-from ndcl.data.store import Store
-from ndcl.data.transforms import delivered_shape, to_inputs
-from ndcl.data.writer import StoreWriter
+from ndcl.data.transforms import to_inputs
+from ndcl.data.vectors import require_transformable, transformed
 from ndcl.errors import UserError
 from ndcl.models import Network, build_network
 from ndcl.models.backbone import Backbone, Stage
@@ -44,12 +45,14 @@ def embed(
     image_size: int | None = None,
     batch_size: int = 64,
     device: torch.device = CPU,
+    replace: bool = False,
 ) -> Iterator[int]:
     """Write the features of all images of `source` to `folder`; yields how many are done after each batch.
 
     The network is frozen and sees each image once, as an evaluation does: no augmentation, no dropout, `image_size`
     as in a DataConfig. The data set is named after `folder` and appears when the iterator ends, or not at all. Same
-    source, model, batch size and machine: same digest. Its notes say what it was made from.
+    source, model, batch size and machine: same digest. Its notes say what it was made from. With `replace` it takes the
+    place of a data set that lies in `folder`.
 
     Raises UserError if `source` holds features already, `folder` exists, the model cannot be built, or a feature is not
     finite in `dtype`.
@@ -67,6 +70,7 @@ def embed(
         shape=(extractor.num_features,),
         dtype=dtype,
         notes={NOTE: extractor.origin() | {"batch_size": batch_size}},
+        replace=replace,
     ) as writer:
         batches = (
             np.arange(start, min(start + batch_size, len(source))) for start in range(0, len(source), batch_size)
@@ -94,9 +98,7 @@ class Extractor:
 
     def images(self, rows: NDArray[np.int64]) -> Tensor:
         """The images at `rows` [m] as an evaluation has them, uint8 [m, H, W, 3]."""
-        if self._source.kind == "encoded":
-            return decode_to(self._source, rows, self._size)
-        return resize(self._source.inputs(rows).permute(0, 3, 1, 2), self._size).permute(0, 2, 3, 1)
+        return delivered(self._source, rows, (*self._size, 3), self._model.interpolation)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> NDArray[np.float32]:
@@ -144,34 +146,61 @@ class Standardized(Backbone):
         return self.features.stages()
 
 
-def standardize(network: Network, problem: Problem) -> None:
+class SquareRoots(Backbone):
+    """A network's features of the square roots of its inputs [n, F], so that it can be applied as it is."""
+
+    def __init__(self, features: Backbone) -> None:
+        super().__init__()
+        self.features = features
+        self.num_features = features.num_features
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Features of raw inputs [n, F]; what is below 0 counts as 0, and is refused where inputs come in."""
+        return cast(Tensor, self.features(transformed(inputs, "sqrt")))
+
+    def stages(self) -> list[Stage]:
+        """Those of the network's features."""
+        return self.features.stages()
+
+
+def take_vectors(network: Network, problem: Problem, data: DataConfig) -> None:
+    """Let `network` transform its inputs, and then standardise them, as far as `data` has it.
+
+    Raises UserError for images, and for a transform that the vectors don't allow.
+    """
+    if data.transform != "none":
+        require_transformable(problem.store)
+    if data.standardize:
+        standardize(network, problem, data.transform)
+    if data.transform == "sqrt":
+        network[0] = SquareRoots(cast(Backbone, network[0]))
+
+
+def standardize(network: Network, problem: Problem, transform: Transform = "none") -> None:
     """Let `network` standardise its inputs by the training vectors of the source domains, and those alone.
 
-    The validation images and the target domain have no part in it. The statistics become part of the network and of
-    its checkpoints. Raises UserError for images.
+    They are measured after the `transform`. The validation images and the target domain have no part in it. The
+    statistics become part of the network and of its checkpoints. Raises UserError for images.
     """
     require_vectors(problem.store)
-    mean, scale = source_statistics(problem.store, np.concatenate(problem.train))
+    mean, scale = source_statistics(problem.store, np.concatenate(problem.train), transform)
     device = next(network.parameters()).device
     network[0] = Standardized(cast(Backbone, network[0]), mean.to(device), scale.to(device))
 
 
-def require_vectors(store: Store) -> None:
-    """Raise UserError if `store` holds something that is not standardised."""
-    if store.kind != "vectors":
-        raise UserError(f"data.standardize: {store.name} holds images, which are always normalised alike; remove it")
-
-
-def source_statistics(store: Store, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Mean and reciprocal deviation of each feature over `rows`, float32 [F], [F].
+def source_statistics(store: Store, rows: NDArray[np.int64], transform: Transform = "none") -> tuple[Tensor, Tensor]:
+    """Mean and reciprocal deviation of each feature over `rows`, after the `transform`, float32 [F], [F].
 
     A feature that is the same in all rows teaches nothing and gets the scale 0: whatever the target domain makes of it
     would be noise. A deviation below LEAST_DEVIATION of the average one is raised to that.
     """
-    shift = store.inputs(rows[:1]).double()  # near the mean, so that the sums of squares do not cancel
+    shift = transformed(
+        store.inputs(rows[:1]), transform
+    ).double()  # near the mean, so that the sums of squares do not cancel
     sums, squares = torch.zeros_like(shift[0]), torch.zeros_like(shift[0])
     for start in range(0, len(rows), STATISTICS_ROWS):
-        part = store.inputs(np.sort(rows)[start : start + STATISTICS_ROWS]).double() - shift
+        vectors = store.inputs(np.sort(rows)[start : start + STATISTICS_ROWS])
+        part = transformed(vectors, transform).double() - shift
         sums += part.sum(0)
         squares += part.square().sum(0)
     mean = sums / len(rows)

@@ -13,7 +13,11 @@ from ndcl.batch import Layout
 
 
 def reweighted_cross_entropy(
-    logits: Tensor, layout: Layout, class_weights: Tensor, logit_offsets: Tensor | None = None
+    logits: Tensor,
+    layout: Layout,
+    class_weights: Tensor,
+    logit_offsets: Tensor | None = None,
+    hardness: float = 1.0,
 ) -> Tensor:
     """Re-weighted cross-entropy, which pulls each class together by its hardest rows.
 
@@ -24,15 +28,33 @@ def reweighted_cross_entropy(
         logits: [N, K].
         class_weights: [D, K] weight of class k in source domain d.
         logit_offsets: [D, K] added to the logits of a domain's rows (Menon et al. 2021), or None.
+        hardness: factor on l within h: 1 is the published form, 0 the plain mean over the rows of a class.
     """
-    logits = full_precision(logits)
-    if logit_offsets is not None:
-        logits = logits + logit_offsets.to(logits.dtype)[layout.domains]
+    logits = _adjusted(full_precision(logits), layout, logit_offsets)
     losses = F.cross_entropy(logits, layout.labels, reduction="none")
-    constant = losses.detach()
-    hardness = torch.exp(constant - _masked_logsumexp(constant.expand(layout.num_rows, -1), layout.same_class))
+    constant = hardness * losses.detach()
+    shares = torch.exp(constant - masked_logsumexp(constant.expand(layout.num_rows, -1), layout.same_class))
     weights = class_weights.to(logits.dtype)[layout.domains, layout.labels]
-    return (hardness * weights * losses).sum() / layout.num_classes_present
+    return (shares * weights * losses).sum() / layout.num_classes_present
+
+
+def mean_cross_entropy(
+    logits: Tensor, layout: Layout, class_weights: Tensor | None = None, logit_offsets: Tensor | None = None
+) -> Tensor:
+    """(1/N) sum_i W[d_i, y_i] l_i: cross-entropy as the mean over rows; of unit weights it is that of ERM.
+
+    With the log of the class frequencies as offsets it is balanced softmax (Ren et al. 2020, eq. 4).
+
+    Args:
+        logits: [N, K].
+        class_weights: [D, K], or None for 1 throughout.
+        logit_offsets: [D, K] added to the logits of a domain's rows, or None.
+    """
+    logits = _adjusted(full_precision(logits), layout, logit_offsets)
+    if class_weights is None:
+        return F.cross_entropy(logits, layout.labels)
+    losses = F.cross_entropy(logits, layout.labels, reduction="none")
+    return (class_weights.to(logits.dtype)[layout.domains, layout.labels] * losses).mean()
 
 
 def negatives_dominant_margin(
@@ -60,7 +82,7 @@ def negatives_dominant_margin(
     alike = -(rows @ rows.T) / temperature
     apart = -(rows @ negatives.T) / temperature
     others = layout.same_class & ~torch.eye(layout.num_rows, dtype=torch.bool, device=logits.device)
-    log_ratio = _masked_logsumexp(alike, others) - _masked_logsumexp(
+    log_ratio = masked_logsumexp(alike, others) - masked_logsumexp(
         apart, layout.labels[:, None] == mixed_labels[None, :]
     )
     counts = has_negatives & (layout.class_size > 1)
@@ -88,8 +110,22 @@ def prototype_alignment(logits: Tensor, layout: Layout, temperature: float = 1.0
     scores = prototypes @ prototypes.T / temperature
     others = ~torch.eye(layout.num_prototypes, dtype=torch.bool, device=logits.device)
     same_class = layout.prototype_class[:, None] == layout.prototype_class[None, :]
-    losses = _masked_logsumexp(scores, others) - _masked_logsumexp(scores, others & same_class)
+    losses = masked_logsumexp(scores, others) - masked_logsumexp(scores, others & same_class)
     return (layout.prototype_weight.to(logits.dtype) * losses).sum()
+
+
+def soft_cross_entropy(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy with a teacher's answers as targets (Hinton et al. 2015): T^2 (1/N) sum_i sum_k -q_ik log p_ik.
+
+    p and q are the softmax of logits over T; T^2 keeps the gradient's size whatever T is.
+
+    Args:
+        logits: [N, K].
+        teacher_logits: [N, K], without a gradient.
+        temperature: T; above 1 it shows more of what the teacher thinks of the other classes.
+    """
+    targets = (full_precision(teacher_logits) / temperature).softmax(dim=1)
+    return temperature**2 * F.cross_entropy(full_precision(logits) / temperature, targets)
 
 
 def full_precision(logits: Tensor) -> Tensor:
@@ -97,12 +133,17 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
+def _adjusted(logits: Tensor, layout: Layout, logit_offsets: Tensor | None) -> Tensor:
+    """`logits` [N, K] with the offsets [D, K] of each row's domain."""
+    return logits if logit_offsets is None else logits + logit_offsets.to(logits.dtype)[layout.domains]
+
+
 def _directions(logits: Tensor) -> Tensor:
     """Predictions [n, K] scaled to unit length, so that their products are cosines."""
     return F.normalize(logits.softmax(dim=1), dim=1)
 
 
-def _masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
+def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
     """Row-wise log of the sum of exp over the entries where `mask` holds; a very low number where none does.
 
     The lowest finite number instead of -inf keeps the gradient of an empty row 0 instead of NaN.

@@ -122,6 +122,12 @@ class MixupPlan:
         positive, negative, second = torch.arange(len(rows), device=rows.device).view(3, -1)
         return rows, replace(self, positive=positive, negative=negative, second_negative=second)
 
+    def mixed(self, features: Tensor) -> Tensor:
+        """Mix `features` [N, P] into [M, P], with a gradient."""
+        weight, blend = self.weight.to(features.dtype)[:, None], self.blend.to(features.dtype)[:, None]
+        negative = features[self.negative] * blend + features[self.second_negative] * (1 - blend)
+        return features[self.positive] * weight + negative * (1 - weight)
+
     def apply(self, inputs: Tensor, rows_at_once: int | None = None) -> Tensor:
         """Mix `inputs` [N, ...] into [M, ...], in the memory format of `inputs`.
 

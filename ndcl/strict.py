@@ -9,6 +9,13 @@ from typing import Any, TypeVar
 from ndcl.errors import UserError
 
 T = TypeVar("T")
+TYPES: dict[type, str] = {
+    str: "text (in quotes, if it looks like something else)",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+"""Types in a user's words."""
 
 
 def from_dict(cls: type[T], values: Any, where: str = "") -> T:
@@ -112,6 +119,8 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
             pass
     if hint is int and isinstance(value, float) and value.is_integer():
         return int(value)
+    if hint is str and isinstance(value, int) and not isinstance(value, bool):  # a name such as 2, without quotes
+        return str(value)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
+    raise UserError(f"{where}: expected {TYPES[hint]}, got {value!r}")

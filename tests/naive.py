@@ -108,3 +108,12 @@ def depths(num_positives: int, num_negatives: int, wanted: int, hard: int, harde
     if harder > 0:
         return used, harder
     return used, hard if hard > 0 else min(num_negatives, math.ceil(wanted / used))
+
+
+def soft_cross_entropy(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    total = logits.new_zeros(())
+    for own, answer in zip(logits, teacher, strict=True):
+        shares = [math.exp(value / temperature) for value in answer.tolist()]
+        for k, share in enumerate(shares):
+            total = total - share / sum(shares) * (own / temperature).log_softmax(0)[k]
+    return temperature**2 * total / len(logits)

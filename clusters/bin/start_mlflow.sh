@@ -1,5 +1,5 @@
 #!/bin/bash
-# Start MLflow's server on the head, on its loopback. Reach it by: ray attach -p 5000 -p 8265 clusters/aws.yaml
+# Start MLflow's server on the head, on its loopback. Open it by: ndcl cluster ui clusters/aws.yaml
 # Run by head_start_ray_commands at every `ray up`: a server that answers is left alone.
 # MLFLOW_STORE: another store than the results folder's sqlite file, such as postgresql://USER@HOST/NAME, without the
 # password, which stands in PGPASSWORD or ~/.pgpass: the store's address is seen by whoever lists the processes.
@@ -15,7 +15,7 @@ if [[ $store =~ ://[^/@]*:[^/@]*@ || $store =~ [?\&]password= ]]; then
   exit 2
 fi
 mkdir -p "$results" "$HOME/mlflow"
-export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # its jobs judge language models, by processes of their own
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # its jobs judge language models, in separate processes
 setsid nohup python -m mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
   --backend-store-uri "$store" \
   --artifacts-destination "${MLFLOW_ARTIFACTS:-$results/mlartifacts}" --serve-artifacts \

@@ -1,4 +1,4 @@
-"""Clusters: what their YAML says and whether it is right, what they cost, what an account needs, and Ray's commands.
+"""Ray, on this machine and on clusters: checks, cost, account, life.
 
 Only this package imports a cloud's SDK, and only where it is used.
 """

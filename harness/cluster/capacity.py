@@ -1,4 +1,4 @@
-"""How many nodes of which resources a cluster has to wait for, and can come to. Pure."""
+"""How many nodes of which resources a cluster waits for, and can have at most. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

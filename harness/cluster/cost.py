@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from harness.cluster.disk_room import disk_warnings
 from harness.cluster.files import ClusterFile
-from harness.cluster.prices import Machine, PriceList
-from harness.plan_cost import Kind, Range, Speed, cost_of, kinds_of
-from harness.plan_view import by_phase, durations
+from harness.cluster.idle_guard import PAID, idle_hours
+from harness.cluster.market import Market, market_of
+from harness.cluster.prices import Machine, PriceList, parse_prices
+from harness.config import Demand
+from harness.config.demand import num_at_once
+from harness.plan.cost import Kind, Range, Speed, cost_of, kinds_of
+from harness.plan.words import by_phase, durations
 from harness.records import Stage, TrialRecord
-from harness.workers import Occupied, at_once
-from ndcl.errors import UserError
+from ndcl.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -32,12 +36,14 @@ class Node:
     machine: Machine
     resources: Mapping[str, float]
     disk_gib: float
-    is_spot: bool
+    market: Market
 
     def hour(self, prices: PriceList) -> Range:
         """What an hour of it costs, its disk included. Spot may cost as much as on demand."""
         disk = self.disk_gib * prices.disk_gib_month / HOURS_A_MONTH
-        least = self.machine.hour * (prices.spot[0] if self.is_spot else 1)
+        least = self.machine.hour
+        if self.market == "spot":
+            least = self.machine.hour * prices.spot[0] if self.machine.spot_hour is None else self.machine.spot_hour
         return Range(least=least + disk, most=self.machine.hour + disk)
 
 
@@ -52,14 +58,16 @@ class Fleet:
     """Workers at once, of all types."""
     idle_seconds: float
     """That a worker stays after its last trial."""
+    idle_hours: float
+    """After which a cluster that nobody uses ends by itself; 0: never."""
 
-    def asked_for(self, occupied: Occupied, num_trials: int) -> tuple[int, list[Node]]:
+    def asked_for(self, occupied: Demand, num_trials: int) -> tuple[int, list[Node]]:
         """How many trainings run at once, and on which workers. Raises UserError if none fits."""
         most = self.workers[: self.ceiling]
-        number = min(at_once(occupied, [node.resources for node in most]), max(num_trials, 1))
+        number = min(num_at_once(occupied, [node.resources for node in most]), max(num_trials, 1))
         for count in range(1, len(most)):
             try:
-                if at_once(occupied, [node.resources for node in most[:count]]) >= number:
+                if num_at_once(occupied, [node.resources for node in most[:count]]) >= number:
                     return number, list(most[:count])
             except UserError:  # not even one fits on so few
                 continue
@@ -84,12 +92,19 @@ class ClusterCost:
     """In US dollars, from `up` to `down` right after the end."""
 
 
+def given_prices(file: ClusterFile, texts: Sequence[str]) -> dict[str, float]:
+    """Prices of the user's own, as `g5.xlarge=1.01`. Raises UserError for a type that no node has."""
+    _require_rented(file)
+    prices, machines = parse_prices(texts), {file.machine(config) for _, _, config in file.node_configs()}
+    for name in prices:
+        if name not in machines:
+            raise UserError(f"{file.path}: --price: no node is of it: {unknown_name('machine type', name, machines)}")
+    return prices
+
+
 def fleet_of(file: ClusterFile, prices: PriceList) -> Fleet:
     """Raises UserError where machines have no price here."""
-    if file.kind in ("local", "kuberay"):
-        raise UserError(
-            f"{file.path}: machines of {file.kind} have no list price; ndcl plan SWEEP --price-per-gpu-hour USD"
-        )
+    _require_rented(file)
     ceiling = int(file.values.get("max_workers", 0))
     types = dict(file.node_types)
     head = _node(file, file.head, types.pop(file.head), prices)
@@ -102,7 +117,9 @@ def fleet_of(file: ClusterFile, prices: PriceList) -> Fleet:
     if not workers:
         raise UserError(f"{file.path}: max_workers: no worker is allowed, so that no trial runs; raise it")
     idle_seconds = 60 * float(file.values.get("idle_timeout_minutes", 5))
-    return Fleet(head=head, workers=workers, ceiling=ceiling, idle_seconds=idle_seconds)
+    return Fleet(
+        head=head, workers=workers, ceiling=ceiling, idle_seconds=idle_seconds, idle_hours=idle_hours(file.metadata)
+    )
 
 
 def cluster_cost(
@@ -140,8 +157,11 @@ def cost_lines(
     yield f"prices in US dollars, of {prices.as_of}"
     if stale:
         yield f"warning: {stale}"
+    if any(node.market == "capacity-block" for node in fleet.workers):
+        yield "a capacity block is paid in advance, for all of its time; below are only the hours that are used"
     yield f"head: {_counted([fleet.head])}; workers: at most {fleet.ceiling} of {_counted(fleet.workers)}"
-    unknown = sorted({str(kind) for study in plan.studies for kind in kinds_of(study) if kind not in speeds})
+    yield from disk_warnings(plan, {node.type_name: node.disk_gib for node in (fleet.head, *fleet.workers)})
+    unknown = sorted({str(kind) for study in plan.studies for kind in kinds_of(study).values() if kind not in speeds})
     if unknown:
         yield f"time and price: not known for {'; '.join(unknown)}; give --measure or --seconds-per-step"
     else:
@@ -153,6 +173,19 @@ def cost_lines(
         yield f"price: {cost.price.least:.2f} to {cost.price.most:.2f}, if it is taken down right after the end"
     idle = fleet.head.hour(prices).most
     yield f"at the worst: {fleet.worst_hour(prices):.2f} an hour; {idle:.2f} an hour when nothing runs, until `down`"
+    if fleet.idle_hours:
+        most = idle * fleet.idle_hours
+        yield f"unused it ends by itself after {fleet.idle_hours:g} hours, {most:.2f} (metadata.idle_hours)"
+    else:
+        yield "it never ends by itself (metadata.idle_hours: 0)"
+
+
+def _require_rented(file: ClusterFile) -> None:
+    if file.kind not in PAID:
+        raise UserError(
+            f"{file.path}: machines of {file.kind} have no list price; give yours to: "
+            "ndcl plan SWEEP.yaml --price-per-gpu-hour USD"
+        )
 
 
 def _node(file: ClusterFile, name: str, node_type: Mapping[str, Any], prices: PriceList) -> Node:
@@ -160,20 +193,17 @@ def _node(file: ClusterFile, name: str, node_type: Mapping[str, Any], prices: Pr
     match file.kind:
         case "gcp":
             disks = [disk.get("initializeParams", {}).get("diskSizeGb", 0) for disk in config.get("disks", ())]
-            is_spot = (config.get("scheduling") or {}).get("provisioningModel") == "SPOT"
         case "azure":
             disks = [config["azure_arm_parameters"].get("osDiskSize", 0)]
-            is_spot = config["azure_arm_parameters"].get("priority") == "Spot"
         case _:
             disks = [disk.get("Ebs", {}).get("VolumeSize", 0) for disk in config.get("BlockDeviceMappings", ())]
-            is_spot = "InstanceMarketOptions" in config
     return Node(
         type_name=name,
         machine_name=machine,
         machine=prices.machine(machine),
         resources=node_type["resources"],
         disk_gib=float(sum(disks)) or DEFAULT_DISK_GIB,
-        is_spot=is_spot,
+        market=market_of(node_type),
     )
 
 
@@ -181,6 +211,6 @@ def _counted(nodes: Sequence[Node]) -> str:
     """`8 g5.xlarge (spot), 2 g5.xlarge`."""
     counts: dict[str, int] = {}
     for node in nodes:
-        text = f"{node.machine_name}{' (spot)' if node.is_spot else ''}"
+        text = f"{node.machine_name}{'' if node.market == 'on-demand' else f' ({node.market})'}"
         counts[text] = counts.get(text, 0) + 1
     return ", ".join(f"{count} {text}" for text, count in counts.items())

@@ -1,4 +1,4 @@
-"""What a cluster's head can't do, told by itself: `python -m harness.cluster.head_check`, which `ndcl cluster up` runs.
+"""What a cluster's head can't do, checked there: `python -m harness.cluster.head_check`, which `ndcl cluster up` runs.
 
 `ray up` ends well also where the head has no credentials, and trials would then wait for nodes for ever.
 """
@@ -7,15 +7,18 @@ import argparse
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
 import yaml
 
+from harness.cluster import idle_guard
 from harness.cluster.commands import MLFLOW
-from harness.cluster.spot_guard import BOOTSTRAP_FILE, as_written, is_guarded, is_spot
+from harness.cluster.market import is_spot
+from harness.cluster.spot_guard import BOOTSTRAP_FILE, as_written, is_guarded
 from harness.storage import Storage
+from harness.terminal.lines import say
 from ndcl.errors import UserError
 
 HEALTH = f"{MLFLOW}/health"
@@ -30,10 +33,15 @@ def problems(config: Mapping[str, Any], ray: str, storage: str | None) -> Iterat
     if storage:
         yield from _storage_problems(storage)
     yield from _mlflow_problems()
-    if any(map(is_spot, config["available_node_types"].values())) and not _is_guarded_soon():
+    if any(map(is_spot, config["available_node_types"].values())) and not _is_soon(is_guarded):
         yield "the spot guard does not run, so that trials wait while there is no spot capacity; see ~/spot_guard.log"
+    if idle_guard.is_wanted(config) and not _is_soon(idle_guard.is_guarded):
+        yield (
+            "the idle guard does not run, so that the cluster costs until `ndcl cluster down`; see ~/idle_guard.log, "
+            "start it as clusters/aws.yaml does, or set metadata.idle_hours: 0"
+        )
     if config["provider"]["type"] == "aws":
-        from harness.cluster.aws.head_rights import missing_rights
+        from harness.cluster.aws.head_permissions import missing_rights
 
         yield from missing_rights(config)
 
@@ -55,7 +63,7 @@ def _mlflow_problems() -> Iterator[str]:
         yield f"MLflow does not answer at {HEALTH} ({error}); see ~/mlflow/server.log"
 
 
-def _is_guarded_soon() -> bool:
+def _is_soon(is_guarded: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + GUARD_STARTS_SECONDS
     while not is_guarded():
         if time.monotonic() > deadline:
@@ -73,8 +81,8 @@ def main() -> None:
     config = as_written(yaml.safe_load(BOOTSTRAP_FILE.expanduser().read_text()))
     found = list(problems(config, options.ray, options.storage))
     for problem in found:
-        sys.stdout.write(f"head: {problem}\n")
-    sys.stdout.write(f"head: {len(found)} problems\n" if found else "head: it can do what it must\n")
+        say(f"head: {problem}")
+    say(f"head: {len(found)} problems" if found else "head: it can do what it must")
     sys.exit(2 if found else 0)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from harness.yaml_files import read_yaml
+from harness.config.yaml_files import read_yaml
 from ndcl.errors import UserError, unknown_name
 from ndcl.strict import from_dict
 
@@ -20,6 +20,8 @@ class Machine:
     """On demand, in US dollars."""
     cpus: int
     gpus: int
+    spot_hour: float | None = None
+    """What spot costs now, where it was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,5 +74,7 @@ def parse_prices(texts: Sequence[str]) -> dict[str, float]:
         try:
             prices[name] = float(hour)
         except ValueError:
-            raise UserError(f"--price {text}: expected TYPE=USD an hour, such as g5.xlarge=1.01") from None
+            prices[name] = -1
+        if not 0 <= prices[name] < float("inf"):
+            raise UserError(f"--price {text}: expected TYPE=USD an hour, such as g5.xlarge=1.01")
     return prices

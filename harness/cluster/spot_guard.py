@@ -11,7 +11,6 @@ new `ray up`, which replaces the file, can lose it.
 
 import argparse
 import copy
-import fcntl
 import json
 import logging
 import re
@@ -24,6 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from harness.cluster.market import is_spot
+from harness.cluster.one_at_a_time import is_held, keep_alone
+from harness.cluster.ray_internals import bootstrap_address
 
 BOOTSTRAP_FILE = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` puts the autoscaler's config on a head."""
@@ -54,12 +57,6 @@ class Patience:
     """Launches of a type that fail in a row before it is held back."""
     cooldown_seconds: float = 900.0
     """Until it is tried again."""
-
-
-def is_spot(node_type: Mapping[str, Any]) -> bool:
-    """Whether a type of node is of spot instances: by its label, or as AWS is told."""
-    label = (node_type.get("labels") or {}).get("ray.io/market-type")
-    return label == "spot" or "InstanceMarketOptions" in (node_type.get("node_config") or {})
 
 
 def as_written(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,10 +159,9 @@ class SpotGuard:
 
 def running_nodes() -> Counter[str]:
     """The number of nodes of each type that Ray's autoscaler has or has asked for and got."""
-    from ray._private.services import canonicalize_bootstrap_address_or_die
     from ray.autoscaler.v2.sdk import get_cluster_status
 
-    status = get_cluster_status(canonicalize_bootstrap_address_or_die(None))
+    status = get_cluster_status(bootstrap_address())
     nodes = [*status.active_nodes, *status.idle_nodes, *status.pending_nodes]
     return Counter(node.ray_node_type_name for node in nodes)
 
@@ -182,28 +178,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     patience = Patience(failures=options.failures, cooldown_seconds=options.cooldown_seconds)
     guard = SpotGuard(BOOTSTRAP_FILE.expanduser(), LaunchFailures(MONITOR_LOG), patience)
-    with LOCK_FILE.expanduser().open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logging.info("another guard runs already")
-            return
-        while True:
-            try:
-                guard.step(time.time(), running_nodes())
-            except Exception:  # Ray may be restarting; a guard that has ended guards nothing
-                logging.exception("this round failed")
-            time.sleep(options.poll_seconds)
+    keep_alone(LOCK_FILE, lambda: guard.step(time.time(), running_nodes()), options.poll_seconds)
 
 
 def is_guarded() -> bool:
     """Whether a guard runs on this machine."""
-    with LOCK_FILE.expanduser().open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return is_held(LOCK_FILE)
 
 
 if __name__ == "__main__":

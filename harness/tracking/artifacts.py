@@ -4,15 +4,22 @@ Legend: K classes.
 """
 
 import csv
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.confusion_figure import draw_confusion
-from harness.records import CONFUSION, TrialRecord
-from harness.report_confusion import class_names, confusion_of
-from harness.selection import best_checkpoint
+from harness.records import TrialRecord, best_checkpoint
+from harness.records.record import CONFUSION
+from harness.report.analysis.confusion import class_names, confusion_of
+from harness.report.figures.confusion import draw_confusion
 from harness.tracking.contents import per_class_accuracies
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+MAX_DIGEST_LENGTH = 36
+"""Set by MLflow; runs have the whole digest in the tag `data_digest`."""
 
 
 def write_results(record: TrialRecord, folder: Path) -> bool:
@@ -60,3 +67,20 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def data_input(facts: dict[str, Any]) -> "DatasetInput":
+    """The data set of a trial with these facts (`harness.trials.environment.data_facts`) as an input of its run.
+
+    Target domain and class counts are the trial's, not the data set's, and so are not part of it.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    data_set = Dataset(
+        name=facts["name"],
+        digest=facts["digest"][:MAX_DIGEST_LENGTH],
+        source_type="local",
+        source=json.dumps({"uri": facts["folder"]}),
+        profile=json.dumps({key: facts[key] for key in ("num_images", "domains", "classes", "digest")}),
+    )
+    return DatasetInput(data_set, [InputTag("mlflow.data.context", "training")])

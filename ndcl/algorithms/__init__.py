@@ -1,23 +1,16 @@
-"""The table of algorithms: name -> class."""
+"""Algorithms by name, and what each must be able to do (`base.py`). `ndcl/algorithm_configs` has the table."""
 
-from ndcl.algorithms.base import Algorithm, Loss, Sources
-from ndcl.algorithms.baselines import BalancedSoftmax, Erm, Focal, Ldam, Reweight
-from ndcl.algorithms.ndcl import Ndcl
-from ndcl.config import AlgorithmConfig
+from ndcl.algorithms.base import Algorithm, Loss, MadeRows, OwnOptimizer, Rows, SourceDomains, joined
+from ndcl.algorithms.build import ALGORITHMS, build_algorithm
 
-ALGORITHMS: dict[str, type[Algorithm]] = {
-    "erm": Erm,
-    "ndcl": Ndcl,
-    "reweight": Reweight,
-    "balanced_softmax": BalancedSoftmax,
-    "ldam": Ldam,
-    "focal": Focal,
-}
-
-
-def build_algorithm(config: AlgorithmConfig, sources: Sources) -> Algorithm:
-    """The algorithm that `config` names, for these source domains."""
-    return ALGORITHMS[config.name](config, sources)
-
-
-__all__ = ["ALGORITHMS", "Algorithm", "Loss", "Sources", "build_algorithm"]
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "Loss",
+    "MadeRows",
+    "OwnOptimizer",
+    "Rows",
+    "SourceDomains",
+    "build_algorithm",
+    "joined",
+]

@@ -5,12 +5,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ndcl.algorithms.base import Algorithm, Loss, Sources, domain_mean, log_frequencies
+from ndcl.algorithm_configs.long_tail import (
+    BalancedSoftmaxConfig,
+    ErmConfig,
+    FocalConfig,
+    LdamConfig,
+    ReweightConfig,
+)
+from ndcl.algorithms.base import Algorithm, Loss, Rows, SourceDomains, domain_mean, frequencies_of, log_frequencies
 from ndcl.batch import Layout
-from ndcl.config import BalancedSoftmaxConfig, ErmConfig, FocalConfig, LdamConfig, ReweightConfig
 from ndcl.imbalance import class_weights
 from ndcl.losses import full_precision
-from ndcl.mixing import MixupPlan
 
 
 class Baseline(Algorithm):
@@ -20,16 +25,16 @@ class Baseline(Algorithm):
         """0-d loss of `logits` [N, K]."""
         raise NotImplementedError
 
-    def loss(self, logits: Tensor, layout: Layout, mixed_logits: Tensor | None, plan: MixupPlan | None) -> Loss:
-        """`value` of the logits [N, K] in full precision; nothing is generated."""
-        total = self.value(full_precision(logits), layout)
+    def loss(self, rows: Rows) -> Loss:
+        """`value` of the logits [N, K] in full precision."""
+        total = self.value(full_precision(rows.logits), rows.layout)
         return Loss(total=total, terms={"total": total.detach()})
 
 
 class Erm(Baseline):
     """Mean cross-entropy over all rows."""
 
-    def __init__(self, config: ErmConfig, sources: Sources) -> None:
+    def __init__(self, config: ErmConfig, sources: SourceDomains) -> None:
         super().__init__()
 
     def value(self, logits: Tensor, layout: Layout) -> Tensor:
@@ -42,10 +47,10 @@ class Reweight(Baseline):
 
     class_weights: Tensor
 
-    def __init__(self, config: ReweightConfig, sources: Sources) -> None:
+    def __init__(self, config: ReweightConfig, sources: SourceDomains) -> None:
         super().__init__()
-        weights = class_weights(sources.frequencies, config.class_weight_exponent)
-        self.register_buffer("class_weights", torch.from_numpy(weights))
+        weights = class_weights(frequencies_of(sources, config.frequencies), config.class_weight_exponent)
+        self.register_buffer("class_weights", torch.from_numpy(weights), persistent=False)
 
     def value(self, logits: Tensor, layout: Layout) -> Tensor:
         """The mean over domains of the weighted mean over rows."""
@@ -59,9 +64,9 @@ class BalancedSoftmax(Baseline):
 
     offsets: Tensor
 
-    def __init__(self, config: BalancedSoftmaxConfig, sources: Sources) -> None:
+    def __init__(self, config: BalancedSoftmaxConfig, sources: SourceDomains) -> None:
         super().__init__()
-        self.register_buffer("offsets", log_frequencies(sources.frequencies))
+        self.register_buffer("offsets", log_frequencies(frequencies_of(sources, config.frequencies)), persistent=False)
 
     def value(self, logits: Tensor, layout: Layout) -> Tensor:
         """The mean over domains of the mean over rows, on adjusted logits."""
@@ -75,13 +80,14 @@ class Ldam(Baseline):
 
     margins: Tensor
 
-    def __init__(self, config: LdamConfig, sources: Sources) -> None:
+    def __init__(self, config: LdamConfig, sources: SourceDomains) -> None:
         super().__init__()
-        present = sources.frequencies > 0
-        margins = np.where(present, np.where(present, sources.frequencies, 1.0) ** -0.25, 0.0)
+        frequencies = frequencies_of(sources, config.frequencies)
+        present = frequencies > 0
+        margins = np.where(present, np.where(present, frequencies, 1.0) ** -0.25, 0.0)
         margins *= config.max_margin / margins.max(axis=1, keepdims=True)
         self.scale = config.scale
-        self.register_buffer("margins", torch.from_numpy(margins))
+        self.register_buffer("margins", torch.from_numpy(margins), persistent=False)
 
     def value(self, logits: Tensor, layout: Layout) -> Tensor:
         """The mean over domains of the mean over rows, on lowered and scaled logits."""
@@ -94,7 +100,7 @@ class Ldam(Baseline):
 class Focal(Baseline):
     """Focal loss (Lin et al. 2017, eq. 4): confident rows count less."""
 
-    def __init__(self, config: FocalConfig, sources: Sources) -> None:
+    def __init__(self, config: FocalConfig, sources: SourceDomains) -> None:
         super().__init__()
         self.gamma = config.gamma
 

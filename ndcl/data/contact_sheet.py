@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ndcl.data.store import Store
+from ndcl.data.store.store import Store
 from ndcl.errors import UserError
+from ndcl.files import clear_write_errors
 
 MAX_CLASSES = 16
 """More than these are thinned evenly, so that the picture fits a screen."""
@@ -33,7 +34,7 @@ def contact_sheet(store: Store) -> Image.Image:
     Raises UserError for feature vectors, which can't be looked at.
     """
     if store.kind == "vectors":
-        raise UserError(f"{store.name} holds feature vectors, of which there is no picture")
+        raise UserError(f"{store.name} holds feature vectors, which can't be drawn")
     classes, rows = shown_classes(len(store.classes)), len(store.domains) * IMAGES_PER_CELL
     sheet = Image.new("RGB", (_MARGIN + len(classes) * _THUMB, _HEAD + rows * _THUMB), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
@@ -53,11 +54,9 @@ def contact_sheet(store: Store) -> Image.Image:
 def save_contact_sheet(store: Store, path: Path) -> None:
     """Write the sheet as a PNG file. Raises UserError if that can't be done."""
     sheet = contact_sheet(store)
-    try:
+    with clear_write_errors(path, "give another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, "PNG")
-    except OSError as error:
-        raise UserError(f"{path} can't be written ({error.strerror or error}); give another file by --out") from None
 
 
 def _thumbs(store: Store, domain: int, label: int) -> list[Image.Image]:

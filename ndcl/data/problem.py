@@ -1,14 +1,14 @@
 """Everything that one training needs to know of its data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndcl.config import DataConfig, ImbalanceConfig
-from ndcl.data import open_dataset
+from ndcl.config import NO_TARGET, DataConfig, ImbalanceConfig
+from ndcl.data.datasets import open_dataset
 from ndcl.data.splits import Split, seed_hash, split_domain
-from ndcl.data.store import Store
+from ndcl.data.store.store import Store
 from ndcl.errors import UserError
 from ndcl.imbalance import count_table, shot_groups
 
@@ -24,12 +24,13 @@ class Problem:
     counts: NDArray[np.int64]
     """[S, K] training images of each source domain and class."""
     groups: NDArray[np.int64]
-    """[K] index of each class in `ndcl.evaluation.SHOT_GROUPS`."""
+    """[K] index of each class in `ndcl.imbalance.shots.SHOT_GROUPS`."""
     train: tuple[NDArray[np.int64], ...]
     """Of each source domain."""
     validation: tuple[NDArray[np.int64], ...]
     """Of each source domain, as many of each class."""
     target_test: NDArray[np.int64]
+    """Empty if no domain is left out."""
     target_oracle: NDArray[np.int64]
     """Validation images of the target domain: for model selection by oracle alone."""
 
@@ -40,20 +41,24 @@ def build_problem(data: DataConfig, imbalance: ImbalanceConfig) -> Problem:
     Raises UserError for an unknown data set, target or setting, or a setting that does not suit the data set.
     """
     store = open_dataset(data.name, data.folder)
-    if len(store.domains) < 2:
+    has_target = data.target != NO_TARGET or NO_TARGET in store.domains
+    if has_target and len(store.domains) < 2:
         raise UserError(f"data.name: {data.name} has a single domain; a target and at least one source are needed")
     available = store.available()
     table = count_table(imbalance, store.name, store.domains, store.classes, available, data.target)
-    target = store.domains.index(data.target)
+    target = store.domains.index(data.target) if has_target else None
     sources = [e for e in range(len(store.domains)) if e != target]
     # A class that a domain lacks altogether has no validation images there either.
     splits = [
         _split(store, e, row, np.where(available[e] > 0, table.validation, 0), imbalance.seed)
         for e, row in zip(sources, table.counts, strict=True)
     ]
-    # A class may be rare in the target domain: at most half of it goes to the oracle.
-    oracle = np.minimum(available[target] // 2, table.validation)
-    held_out = _split(store, target, np.zeros_like(oracle), oracle, imbalance.seed)
+    nothing = np.zeros(0, np.int64)
+    held_out = Split(train=nothing, validation=nothing, test=nothing)
+    if target is not None:
+        # A class may be rare in the target domain: at most half of it goes to the oracle.
+        oracle = np.minimum(available[target] // 2, table.validation)
+        held_out = _split(store, target, np.zeros_like(oracle), oracle, imbalance.seed)
     return Problem(
         store=store,
         source_domains=tuple(store.domains[e] for e in sources),
@@ -88,6 +93,11 @@ def without_domain(problem: Problem, domain: str) -> Problem:
         target_test=np.concatenate([problem.train[left_out], problem.validation[left_out]]),
         target_oracle=np.zeros(0, np.int64),
     )
+
+
+def without_target_test(problem: Problem) -> Problem:
+    """The problem whose target domain has no test images: nothing of it is looked at but for the oracle."""
+    return replace(problem, target_test=np.zeros(0, np.int64))
 
 
 def _split(store: Store, domain: int, counts: NDArray[np.int64], validation: NDArray[np.int64], seed: int) -> Split:

@@ -24,7 +24,7 @@ def split_domain(
     """Split one domain by class: of each class k, `counts[k]` images train, `validation` validate, the rest tests.
 
     `labels` [n] are the classes of the domain's images, `counts` [K]; `validation` is one number for all classes or
-    [K]. Each class is shuffled by a legacy RandomState(seed) of its own, as in the release. A class may be used up
+    [K]. Each class is shuffled by a separate legacy RandomState(seed), as in the release. A class may be used up
     whole. Raises UserError, naming the class id, if a class has too few images.
     """
     counts = np.asarray(counts)

@@ -11,14 +11,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ndcl.data.store import Store
+from ndcl.data.inputs import IMAGENET_SIZE
+from ndcl.data.store.store import Store
 
 MAX_SHIFT = 2
 """Pixels that a digit may be moved in each direction."""
-IMAGENET_SIZE = 64
-"""Images of at least this height are normalised as ImageNet's, since networks pretrained on it are used for them."""
-LARGEST_SIZE = 224
-"""Larger images are reduced to this height and width unless another size is asked for, as the field does."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -45,26 +42,12 @@ class RowDraws:
 Augmentation = Callable[[Tensor, RowDraws], Tensor]
 
 
-def delivered_shape(store: Store, image_size: int | None) -> tuple[int, ...]:
-    """Shape of one input as a network is given it, channels last: (H, W, 3), or (F,) for vectors."""
-    if store.kind == "vectors":
-        return store.input_shape
-    if image_size is not None:
-        return (image_size, image_size, 3)
-    height, width, channels = store.input_shape
-    return (min(height, LARGEST_SIZE), min(width, LARGEST_SIZE), channels)
+def augmentation_for(store: Store, *, with_policy: bool = False) -> Augmentation:
+    """The augmentation of small images and vectors: digits have their own, vectors none, other images are mirrored.
 
-
-def holds_photos(store: Store) -> bool:
-    """Whether the inputs are photographs, to be augmented as such, rather than small images or vectors."""
-    if store.kind == "vectors":
-        return False
-    return store.kind == "encoded" or min(store.input_shape[:2]) >= IMAGENET_SIZE
-
-
-def augmentation_for(store: Store) -> Augmentation:
-    """The augmentation of small images and vectors: digits have their own, vectors none, other images are mirrored."""
-    if store.kind == "vectors":
+    A policy that follows takes the place of the digits' own.
+    """
+    if store.kind == "vectors" or (with_policy and store.name == "digits"):
         return unchanged
     return augment_digits if store.name == "digits" else flip_horizontally
 

@@ -101,8 +101,11 @@ def _largest(sizes: Ids) -> NDArray[np.float64]:
     )
 
 
-def augment_each(images: Iterable[Tensor], size: tuple[int, int], draws: Draws) -> Tensor:
-    """Augment images uint8 [3, h, w], each of its own size, one after the other: uint8 [m, 3, H, W]."""
+def augment_each(images: Iterable[Tensor], size: tuple[int, int], draws: Draws, *, colours: bool = True) -> Tensor:
+    """Augment images uint8 [3, h, w], each of its own size, one after the other: uint8 [m, 3, H, W].
+
+    Without `colours` they are cropped and mirrored alone.
+    """
     augmented = torch.empty((len(draws.flips), 3, *size), dtype=torch.uint8)
     boxes = cache(lambda height, width: crop_boxes(np.tile([height, width], (len(augmented), 1)), draws).tolist())
     for i, image in enumerate(images):
@@ -110,13 +113,19 @@ def augment_each(images: Iterable[Tensor], size: tuple[int, int], draws: Draws) 
         crop = image[None, :, top : top + height, left : left + width]
         crop = interpolate(crop, size, mode="bilinear", antialias=True)  # on bytes, as torchvision's resize
         crop = crop.flip(3) if draws.flips[i] else crop
+        if not colours:
+            augmented[i] = crop[0]
+            continue
         planes = crop.to(torch.float32, memory_format=torch.contiguous_format)
         augmented[i] = _to_pixels(_recolour_one(planes, draws, i))[0]
     return augmented
 
 
-def augment_batch(images: Tensor, size: tuple[int, int], draws: Draws) -> Tensor:
-    """Augment images uint8 [m, h, w, 3] of one size, on whatever device, all at once: uint8 [m, 3, H, W]."""
+def augment_batch(images: Tensor, size: tuple[int, int], draws: Draws, *, colours: bool = True) -> Tensor:
+    """Augment images uint8 [m, h, w, 3] of one size, on whatever device, all at once: uint8 [m, 3, H, W].
+
+    Without `colours` they are cropped and mirrored alone.
+    """
     num_images, height, width, _ = images.shape
     boxes = crop_boxes(np.tile([height, width], (num_images, 1)), draws)
     top, left, box_height, box_width = to_device(boxes.astype(np.float32).T, images.device)[..., None, None]
@@ -127,7 +136,7 @@ def augment_batch(images: Tensor, size: tuple[int, int], draws: Draws) -> Tensor
     # [m, 3, h, w]: rows first, then columns, as two batched products
     pixels = images.permute(0, 3, 1, 2).float()
     crops = rows[:, None] @ pixels @ columns[:, None].transpose(2, 3)
-    return _to_pixels(_recolour(crops, draws))
+    return _to_pixels(_recolour(crops, draws) if colours else crops)
 
 
 def _resize_weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndcl.config import require
 from ndcl.errors import UserError, unknown_name
-from ndcl.imbalance.sources import Sources
+from ndcl.imbalance.sources import SourceCounts
+from ndcl.ranges import require
 from ndcl.strict import from_dict
 
 Counts = NDArray[np.int64]
@@ -112,7 +112,7 @@ class ClassesParameters(TailParameters):
         require(self.total >= 1, "total", self.total, "it must be at least 1")
 
 
-def total_heavy_tail(sources: Sources, parameters: TotalHeavyTailParameters, rng: Rng) -> Counts:
+def total_heavy_tail(sources: SourceCounts, parameters: TotalHeavyTailParameters, rng: Rng) -> Counts:
     """Label shift that all sources share: class totals follow one tail, each source keeps its share of each class."""
     available, usable = sources.available, parameters.usable
     totals = available.sum(axis=0)
@@ -129,7 +129,7 @@ def total_heavy_tail(sources: Sources, parameters: TotalHeavyTailParameters, rng
     return counts
 
 
-def cross(sources: Sources, parameters: CrossParameters, rng: Rng) -> Counts:
+def cross(sources: SourceCounts, parameters: CrossParameters, rng: Rng) -> Counts:
     """Sources that disagree: larger ones have the reversed tail of smaller ones; an odd one, the smallest, is even."""
     order = _rising_sources(sources, "cross")
     half = len(order) // 2
@@ -146,7 +146,7 @@ def cross(sources: Sources, parameters: CrossParameters, rng: Rng) -> Counts:
     return counts
 
 
-def duality(sources: Sources, parameters: DualityParameters, rng: Rng) -> Counts:
+def duality(sources: SourceCounts, parameters: DualityParameters, rng: Rng) -> Counts:
     """As `cross`, with domain imbalance on top: the largest source is small and even, reversed ones of random size."""
     available, num_classes = sources.available, len(sources.classes)
     order = _rising_sources(sources, "duality")
@@ -167,7 +167,7 @@ def duality(sources: Sources, parameters: DualityParameters, rng: Rng) -> Counts
     return counts
 
 
-def imbalanced_domains(sources: Sources, parameters: DomainsParameters, rng: Rng) -> Counts:
+def imbalanced_domains(sources: SourceCounts, parameters: DomainsParameters, rng: Rng) -> Counts:
     """Balanced classes in sources of different size."""
     for domain in parameters.counts:
         if domain not in (*sources.domains, sources.target):
@@ -178,15 +178,15 @@ def imbalanced_domains(sources: Sources, parameters: DomainsParameters, rng: Rng
     return np.repeat(per_class[:, None], len(sources.classes), axis=1)
 
 
-def imbalanced_classes(sources: Sources, parameters: ClassesParameters, rng: Rng) -> Counts:
-    """A tail in every source, each with a random class order of its own."""
+def imbalanced_classes(sources: SourceCounts, parameters: ClassesParameters, rng: Rng) -> Counts:
+    """A tail in every source, with a separate random class order in each."""
     num_classes = len(sources.classes)
     tail = tail_ratios(parameters.tail_shape, num_classes)
     counts = [(parameters.total * tail[rng.permutation(num_classes)]).astype(np.int64) for _ in sources.domains]
     return np.maximum(np.stack(counts), 1)
 
 
-Generator = Callable[[Sources, Any, Rng], Counts]
+Generator = Callable[[SourceCounts, Any, Rng], Counts]
 
 GENERATORS: dict[str, tuple[Generator, type[Parameters]]] = {
     "total_heavy_tail": (total_heavy_tail, TotalHeavyTailParameters),
@@ -198,7 +198,7 @@ GENERATORS: dict[str, tuple[Generator, type[Parameters]]] = {
 """Setting name to generator and the type of its parameters."""
 
 
-def generate(setting: str, parameters: dict[str, Any], sources: Sources, rng: Rng) -> Counts:
+def generate(setting: str, parameters: dict[str, Any], sources: SourceCounts, rng: Rng) -> Counts:
     """Training images [S, K] by the generator `setting`. Raises UserError for wrong parameters."""
     if setting not in GENERATORS:
         raise unknown_name("generator", setting, GENERATORS)
@@ -238,7 +238,7 @@ def _falling(numbers: Counts, names: tuple[str, ...]) -> Counts:
     return np.array(sorted(range(len(names)), key=lambda i: (numbers[i], names[i]), reverse=True), np.int64)
 
 
-def _rising_sources(sources: Sources, setting: str) -> Counts:
+def _rising_sources(sources: SourceCounts, setting: str) -> Counts:
     """Positions of the sources from the smallest to the largest. Raises UserError for a single one."""
     if len(sources.domains) < 2:
         raise UserError(f"imbalance.setting: {setting} needs at least 2 source domains, not {len(sources.domains)}")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndcl.errors import UserError
-from ndcl.imbalance.sources import Sources
+from ndcl.imbalance.sources import SourceCounts
 
 
 def class_ranks(num_domains: int, num_classes: int, seed: int, *, per_domain: bool) -> NDArray[np.int64]:
@@ -22,13 +22,15 @@ def class_ranks(num_domains: int, num_classes: int, seed: int, *, per_domain: bo
 
 
 def long_tail(
-    sources: Sources, ranks: NDArray[np.int64], ratio: float | None, counts: tuple[int, ...] | None
+    sources: SourceCounts, ranks: NDArray[np.int64], ratio: float | None, counts: tuple[int, ...] | None
 ) -> NDArray[np.int64]:
     """Training images [S, K], for class ranks [S, K] and either a ratio or counts by rank [K].
 
     Raises UserError unless exactly one of the two is given, or if it does not suit the data.
     """
-    if (ratio is None) == (counts is None):
+    if ratio is not None and counts is not None:
+        raise UserError("imbalance: the setting long_tail takes a ratio or counts, not both; remove one of them")
+    if ratio is None and counts is None:
         raise UserError("imbalance: the setting long_tail needs either a ratio or counts; give one of them")
     if counts is not None:
         return _by_rank(counts, len(sources.classes))[ranks]
@@ -48,7 +50,7 @@ def tail_counts(limit: int, ratio: float, num_classes: int) -> NDArray[np.int64]
     return np.rint(np.geomspace(largest, smallest, num_classes)).astype(np.int64)
 
 
-def _limit(sources: Sources, e: int, ratio: float) -> int:
+def _limit(sources: SourceCounts, e: int, ratio: float) -> int:
     """Images that every class of source e has, so that any order of classes is possible."""
     k = int(sources.available[e].argmin())
     limit = int(sources.available[e, k])

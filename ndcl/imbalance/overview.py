@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ndcl.config import ImbalanceConfig
-from ndcl.evaluation import SHOT_GROUPS
 from ndcl.imbalance.settings import count_table
-from ndcl.imbalance.shots import shot_groups
+from ndcl.imbalance.shots import SHOT_GROUPS, shot_groups
 
 
 @dataclass(frozen=True, kw_only=True)

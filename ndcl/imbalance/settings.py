@@ -9,11 +9,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ndcl.config import ImbalanceConfig, require
+from ndcl.config import NO_TARGET, ImbalanceConfig
 from ndcl.errors import UserError, unknown_name
 from ndcl.imbalance import long_tail, released
 from ndcl.imbalance.generators import GENERATORS, generate
-from ndcl.imbalance.sources import Sources
+from ndcl.imbalance.sources import SourceCounts
+from ndcl.ranges import require
 
 DEFAULT_VALIDATION = 5
 DEFAULT_MANY_ABOVE = 100.0
@@ -44,11 +45,11 @@ class Request:
     """[D, K] images in the data set."""
     target: str
 
-    def sources(self, target: str) -> Sources:
+    def sources(self, target: str) -> SourceCounts:
         """The source domains of `target`, without their validation images."""
         kept = [e for e, domain in enumerate(self.domains) if domain != target]
         validation = DEFAULT_VALIDATION if self.imbalance.validation is None else self.imbalance.validation
-        return Sources(
+        return SourceCounts(
             target=target,
             domains=tuple(self.domains[e] for e in kept),
             classes=self.classes,
@@ -69,7 +70,7 @@ def count_table(
     Raises UserError for an unknown setting, a key that the setting does not use or lacks, a table for another data
     set, or more images than a domain has (naming domain, class and numbers).
     """
-    if target not in domains:
+    if target not in domains and target != NO_TARGET:
         raise unknown_name(f"target domain of {dataset}:", target, domains)
     require(imbalance.seed < 2**32, "imbalance.seed", imbalance.seed, "it must be below 2^32")
     request = Request(
@@ -102,6 +103,11 @@ def _long_tail(request: Request) -> Counts:
 
 def _released(request: Request) -> Counts:
     name = request.imbalance.setting.removeprefix("released/")
+    if request.target not in request.domains:
+        raise UserError(
+            f"imbalance.setting: {request.imbalance.setting} has a table for each target domain, none for a training "
+            "without one; use natural, long_tail or a generator"
+        )
     table = released.released_table(name, request.dataset, request.domains, request.classes, request.target)
     return _counts(request, table.counts, table.validation, table.many_above, table.few_below)
 
@@ -110,7 +116,7 @@ def _generated(request: Request) -> Counts:
     """Targets take their random draws one after the other, as in the release, so all before this one are made too."""
     imbalance = request.imbalance
     rng = np.random.RandomState(imbalance.seed)
-    for target in request.domains:
+    for target in dict.fromkeys((*request.domains, request.target)):  # without a target, that of all domains comes last
         counts = generate(imbalance.setting, imbalance.parameters, request.sources(target), rng)
         if target == request.target:
             break

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ndcl.evaluation import SHOT_GROUPS
+SHOT_GROUPS = ("many", "median", "few", "zero")
 
 
 def shot_groups(counts: NDArray[np.int64], many_above: float, few_below: float) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sources:
+class SourceCounts:
     """S source domains (all but `target`) and the images of K classes that may train, validation images taken off."""
 
     target: str

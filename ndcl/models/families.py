@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from ndcl.architectures import CONVNEXTS, EFFICIENTNETS, REGNETS, RESNETS, SWINS, VITS
+
 StageNames = list[list[str]]
 
 
@@ -25,18 +27,19 @@ class Family:
     """The classifier: it gives way to this package's own, and its part of a state dict is left out."""
     stages: Callable[[nn.Module], StageNames]
     """Members of each stage of a network, which together hold all parameters but the classifier's."""
-    least_size: int = 1
-    """Height and width below which nothing is left of an image before the last stage."""
-    exact_size: bool = False
-    """Whether images must have the size of `ndcl.input_sizes`, for which positions are learned."""
 
 
-def build(name: str) -> nn.Module:
-    """torchvision's network of that name with random weights, on whatever device is the default."""
+def build(name: str, image_size: int | None = None) -> nn.Module:
+    """torchvision's network of that name with random weights, on whatever device is the default.
+
+    `image_size` is that of vision transformers, if not their own.
+    """
     import torchvision  # here, because importing it takes a second that small networks need not wait
 
     with _ArithmeticOnHost() if name.startswith("regnet") else nullcontext():
-        return cast(nn.Module, torchvision.models.get_model(name))
+        return cast(
+            nn.Module, torchvision.models.get_model(name, **({} if image_size is None else {"image_size": image_size}))
+        )
 
 
 class _ArithmeticOnHost(TorchFunctionMode):
@@ -72,44 +75,12 @@ def _vit(network: nn.Module) -> StageNames:
     return [embedding, *([block] for block in blocks[:-1]), [blocks[-1], "encoder.ln"]]
 
 
-_REGNET_X = ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")
-_REGNET_Y = (*_REGNET_X, "128gf")
-
 FAMILIES = (
-    Family(
-        names=(
-            *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
-            *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
-        ),
-        head="fc",
-        stages=_resnet,
-    ),
-    Family(
-        names=(*(f"regnet_x_{size}" for size in _REGNET_X), *(f"regnet_y_{size}" for size in _REGNET_Y)),
-        head="fc",
-        stages=_regnet,
-    ),
-    Family(
-        names=(*(f"efficientnet_b{size}" for size in range(8)), *(f"efficientnet_v2_{size}" for size in "sml")),
-        head="classifier",
-        stages=_efficientnet,
-    ),
-    Family(
-        names=tuple(f"convnext_{size}" for size in ("tiny", "small", "base", "large")),
-        head="classifier.2",
-        stages=_pyramid(last_norm="classifier.0"),
-        least_size=32,
-    ),
-    Family(
-        names=(*(f"swin_{size}" for size in "tsb"), *(f"swin_v2_{size}" for size in "tsb")),
-        head="head",
-        stages=_pyramid(last_norm="norm"),
-    ),
-    Family(
-        names=("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"),
-        head="heads",
-        stages=_vit,
-        exact_size=True,
-    ),
+    Family(names=RESNETS, head="fc", stages=_resnet),
+    Family(names=REGNETS, head="fc", stages=_regnet),
+    Family(names=EFFICIENTNETS, head="classifier", stages=_efficientnet),
+    Family(names=CONVNEXTS, head="classifier.2", stages=_pyramid(last_norm="classifier.0")),
+    Family(names=SWINS, head="head", stages=_pyramid(last_norm="norm")),
+    Family(names=VITS, head="heads", stages=_vit),
 )
 FAMILY_OF = {name: family for family in FAMILIES for name in family.names}

@@ -6,13 +6,17 @@ in the second one and leaves them as they are, so that mixed rows never shift wh
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from ndcl.config import ModelConfig
-from ndcl.errors import UserError
+from ndcl.models.adapting import let_learn
 from ndcl.models.backbone import Backbone, Stage
+
+HEAD = ("1.weight", "1.bias")
+"""Names of the head's weight [K, P] and bias [K] in a network's state dict."""
 
 
 class Network(nn.Sequential):
@@ -21,11 +25,72 @@ class Network(nn.Sequential):
     def __init__(self, backbone: Backbone, num_classes: int, config: ModelConfig) -> None:
         super().__init__(backbone, nn.Linear(backbone.num_features, num_classes))
         self.batchnorms = [m for m in self.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        # Dropout and torchvision's StochasticDepth alike have a rate p.
-        self.has_dropout = any(getattr(m, "p", 0.0) > 0 for m in self.modules())
-        self._frozen: list[nn.Module] = [*self.batchnorms] if config.freeze_batchnorm else []
+        # Dropout and torchvision's StochasticDepth alike have a rate p, timm's DropPath a drop_prob.
+        self.has_dropout = any(getattr(m, "p", getattr(m, "drop_prob", 0.0)) > 0 for m in self.modules())
+        self._keeps_batchnorm = config.keeps_batchnorm
+        self._frozen: list[nn.Module] = []
+        self._gives: Literal["logits", "both", "head"] = "logits"
+        let_learn(backbone, config)
+        if config.train == "head":
+            self._frozen.append(backbone)
         if config.freeze_stages:
-            self._freeze(frozen_stages(backbone, config))
+            self._freeze(backbone.stages()[: config.freeze_stages])
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Logits [n, K] of inputs; within `giving("both")` logits and features side by side [n, K + P], within
+        `giving("head")` logits of features [n, P].
+
+        All go through here, and so through what watches a forward, such as the gathering of sharded parameters.
+        """
+        if self._gives == "head":
+            return cast(Tensor, self[1](input))
+        features = self[0](input)
+        logits = cast(Tensor, self[1](features))
+        return torch.cat([logits, features.to(logits.dtype)], dim=1) if self._gives == "both" else logits
+
+    @property
+    def num_features(self) -> int:
+        """P: what the head sees of a row."""
+        return cast(nn.Linear, self[1]).in_features
+
+    @property
+    def num_outputs(self) -> int:
+        """Columns of what `forward` gives now."""
+        head = cast(nn.Linear, self[1])
+        return head.out_features + head.in_features * (self._gives == "both")
+
+    @contextmanager
+    def giving(self, what: Literal["logits", "both", "head"]) -> Iterator[None]:
+        """What `forward` gives meanwhile."""
+        self._gives = what
+        try:
+            yield
+        finally:
+            self._gives = "logits"
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """What the head sees [n, P]."""
+        return cast(Tensor, self[0](inputs))
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits [n, K] of features [n, P]."""
+        with self.giving("head"):
+            return cast(Tensor, self(features))
+
+    def head_weights(self) -> tuple[Tensor, Tensor]:
+        """Weight [K, P] and bias [K] of the head as they are now, whole, without a gradient.
+
+        Where each of several workers keeps a part, all must ask together.
+        """
+        head = cast(nn.Linear, self[1])
+        parts = (head.weight.detach(), head.bias.detach())
+        weight, bias = (part.full_tensor() if hasattr(part, "full_tensor") else part for part in parts)
+        return cast(Tensor, weight), cast(Tensor, bias)
+
+    def keep_batchnorm(self, keeps: bool) -> None:
+        """Keep BatchNorm in evaluation mode from now on, or let it follow the batches."""
+        self._keeps_batchnorm = keeps
+        self.train(self.training)
 
     def stages(self) -> list[list[nn.Parameter]]:
         """Parameters of the backbone's stages from the input on, then those of the head: each one once."""
@@ -35,7 +100,7 @@ class Network(nn.Sequential):
     def train(self, mode: bool = True) -> "Network":
         """As `nn.Module.train`, but frozen BatchNorm and frozen stages stay in evaluation mode."""
         super().train(mode)
-        for module in self._frozen:
+        for module in [*(self.batchnorms if self._keeps_batchnorm else []), *self._frozen]:
             module.eval()
         return self
 
@@ -60,17 +125,6 @@ class Network(nn.Sequential):
         finally:
             for layer in training:
                 layer.train()
-
-
-def frozen_stages(backbone: Backbone, config: ModelConfig) -> list[Stage]:
-    """The stages that `config` freezes. Raises UserError if it asks for more than the backbone has."""
-    stages = backbone.stages()
-    if config.freeze_stages > len(stages):
-        raise UserError(
-            f"model.freeze_stages: '{config.backbone}' has {len(stages)} stages before its head, so that "
-            f"{config.freeze_stages} cannot be frozen; lower it"
-        )
-    return stages[: config.freeze_stages]
 
 
 def parameters_of(stage: Stage) -> list[nn.Parameter]:

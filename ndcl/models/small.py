@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from ndcl.config import ModelConfig
-from ndcl.errors import UserError
 from ndcl.models.backbone import Backbone, Stage
 
 
@@ -20,11 +19,6 @@ class SmallCnn(Backbone):
 
     def __init__(self, config: ModelConfig, input_shape: tuple[int, ...]) -> None:
         super().__init__()
-        if len(input_shape) != 3 or min(input_shape[:2]) < 8:
-            raise UserError(
-                f"model.backbone: 'small_cnn' needs images of at least 8 x 8, got inputs of shape {input_shape}; "
-                "use 'linear' or 'mlp'"
-            )
         height, width, channels = input_shape
         self.num_features = 64 * (height // 8) * (width // 8)
         self.layers = nn.Sequential(*_convolution(channels, 16), *_convolution(16, 32), *_convolution(32, 64))

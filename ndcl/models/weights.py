@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ndcl.architectures import is_known_weights
 from ndcl.errors import UserError
 
 State = dict[str, Tensor]
@@ -16,24 +17,24 @@ _WITHOUT_V1 = {"vit_h_14": "IMAGENET1K_SWAG_LINEAR_V1", "regnet_y_128gf": "IMAGE
 """What `imagenet` means for the backbones for which there is no IMAGENET1K_V1, the weights that the field uses."""
 
 
-def imagenet_entry(name: str) -> Any:
-    """torchvision's entry of the weights that `imagenet` stands for: their url, transforms and meta data."""
+def imagenet_entry(name: str, weights: str = "imagenet") -> Any:
+    """torchvision's entry of weights by their name, or of those that `imagenet` stands for: url, transforms, facts."""
     from torchvision.models import get_model_weights
 
-    return get_model_weights(name)[_WITHOUT_V1.get(name, "IMAGENET1K_V1")]
+    return get_model_weights(name)[_WITHOUT_V1.get(name, "IMAGENET1K_V1") if weights == "imagenet" else weights]
 
 
-def imagenet_file(name: str) -> Path:
-    """Where the ImageNet weights of a backbone lie, or are put when they are downloaded."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(imagenet_entry(name).url).name
+def imagenet_file(name: str, weights: str = "imagenet") -> Path:
+    """Where ImageNet weights of a backbone lie, or are put when they are downloaded."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(imagenet_entry(name, weights).url).name
 
 
 def read_weights(name: str, weights: str) -> State:
-    """The state dict that `weights`, `imagenet` or a path, means for the backbone `name`.
+    """The state dict that `weights`, `imagenet`, a name of torchvision's or a path, means for the backbone `name`.
 
     Raises UserError if it cannot be had, is damaged, or is not a state dict.
     """
-    return _imagenet_state(name) if weights == "imagenet" else _read_state(Path(weights).expanduser())
+    return _imagenet_state(name, weights) if is_known_weights(weights) else read_state(Path(weights).expanduser())
 
 
 def load_body(backbone: nn.Module, state: State, head: str, weights: str) -> None:
@@ -49,20 +50,20 @@ def load_body(backbone: nn.Module, state: State, head: str, weights: str) -> Non
         raise UserError(f"model.weights: '{weights}' does not fit the backbone: {reason}") from None
 
 
-def _imagenet_state(name: str) -> State:
-    file = imagenet_file(name)
+def _imagenet_state(name: str, weights: str) -> State:
+    file = imagenet_file(name, weights)
     digest = file.stem.rpartition("-")[2]
     if file.is_file():
-        _require_whole(file, digest)
+        require_whole(file, digest)
     else:
-        _download(name, file, digest)
-    return _read_state(file)
+        _download(name, imagenet_entry(name, weights).url, file, digest)
+    return read_state(file)
 
 
-def _download(name: str, file: Path, digest: str) -> None:
+def _download(name: str, url: str, file: Path, digest: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(imagenet_entry(name).url, str(file), digest, progress=False)
+        torch.hub.download_url_to_file(url, str(file), digest, progress=False)
     except (OSError, RuntimeError) as error:  # URLError, a full disk, no permission; RuntimeError: another digest
         raise UserError(
             f"model.weights: the ImageNet weights of {name} could not be downloaded ({error}); put the file "
@@ -70,7 +71,7 @@ def _download(name: str, file: Path, digest: str) -> None:
         ) from None
 
 
-def _require_whole(file: Path, expected: str) -> None:
+def require_whole(file: Path, expected: str) -> None:
     """Refuse a file that is not what its name says: torch looks at the digest of what it downloads alone."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
@@ -81,9 +82,10 @@ def _require_whole(file: Path, expected: str) -> None:
         )
 
 
-def _read_state(path: Path) -> State:
+def read_state(path: Path, valid: str = "imagenet, none, or the path of a state dict") -> State:
+    """The state dict in a file; `valid` is what may be given instead. Raises UserError if there is none."""
     if not path.is_file():
-        raise UserError(f"model.weights: no file '{path}'; give imagenet, none, or the path of a state dict")
+        raise UserError(f"model.weights: no file '{path}'; give {valid}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ndcl.config import ModelConfig
-from ndcl.features import Standardized
+from ndcl.config import ModelConfig, Transform
+from ndcl.features import SquareRoots, Standardized
 from ndcl.models import empty_network
 from ndcl.models.backbone import Backbone
 from ndcl.serving.description import Inputs
@@ -38,7 +38,15 @@ class Normalize(nn.Module):
 class Classifier(nn.Module):
     """uint8 images [n, H, W, 3] or float32 vectors [n, F] to logits [n, K]; always in evaluation mode."""
 
-    def __init__(self, model: ModelConfig, inputs: Inputs, num_classes: int, state: State, standardized: bool) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        inputs: Inputs,
+        num_classes: int,
+        state: State,
+        standardized: bool,
+        transform: Transform = "none",
+    ) -> None:
         """`state` is the state dict of a training's network. Raises RuntimeError if it does not fit."""
         super().__init__()
         self.normalize = Normalize(inputs.mean, inputs.std) if inputs.mean and inputs.std else nn.Identity()
@@ -46,6 +54,8 @@ class Classifier(nn.Module):
         if standardized:
             nothing = torch.zeros(inputs.shape)
             self.network[0] = Standardized(cast(Backbone, self.network[0]), nothing, nothing.clone())
+        if transform == "sqrt":
+            self.network[0] = SquareRoots(cast(Backbone, self.network[0]))
         self.network.load_state_dict(state)
         self.eval()
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ndcl.data.decoding import decode, resize
 from ndcl.data.importing.images import BadImageError, Conversion, convert
+from ndcl.data.store.decoding import decode, resize
 from ndcl.errors import UserError
 from ndcl.serving.description import Inputs
 
@@ -40,7 +40,7 @@ def to_pixels(image: Image, inputs: Inputs) -> Tensor:
     except (BadImageError, RuntimeError, ValueError, OSError) as error:
         named = f"image {image}" if isinstance(image, (str, Path)) else "an image"
         raise UserError(f"{named}: {reason_of(error)}") from None
-    return resize(pixels, size).permute(1, 2, 0)
+    return resize(pixels, size, inputs.interpolation).permute(1, 2, 0)
 
 
 def reason_of(error: Exception) -> str:

@@ -19,19 +19,23 @@ class Served:
         self.model = model
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """A row for each input: class, class_id, probability and margin. Raises UserError for what is no image."""
+        """A row for each input: class, class_id, probability, margin, and of an ensemble disagreement.
+
+        Raises UserError for what is no image.
+        """
         import pandas as pd  # MLflow brings it
 
         is_table = isinstance(model_input, pd.DataFrame)
         predictions = self.model.predict(list(model_input[IMAGE]) if is_table else model_input)
-        return pd.DataFrame(
-            {
-                "class": predictions.names,
-                "class_id": predictions.class_ids,
-                "probability": predictions.confidences.astype(float),
-                "margin": predictions.margins.astype(float),
-            }
-        )
+        columns: dict[str, Any] = {
+            "class": predictions.names,
+            "class_id": predictions.class_ids,
+            "probability": predictions.confidences.astype(float),
+            "margin": predictions.margins.astype(float),
+        }
+        if predictions.disagreement is not None:
+            columns["disagreement"] = predictions.disagreement.astype(float)
+        return pd.DataFrame(columns)
 
 
 def _load_pyfunc(path: str) -> Served:

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ndcl.data.ahead import done_ahead
-from ndcl.data.importing.folders import IMAGE_SUFFIXES
+from ndcl.data.importing.walk import is_image_name, is_litter, walk
+from ndcl.data.loading.ahead import done_ahead
 from ndcl.errors import UserError
+from ndcl.filesystems import require_no_uri
 from ndcl.serving.model import Model, Predictions
 
 
@@ -35,9 +36,19 @@ def predict_files(model: Model, paths: Iterable[Path], batch_size: int = 64) -> 
     """
     if model.description.inputs.kind == "vectors":
         raise UserError("this model takes vectors of features, not images; use ndcl.load_model in Python")
+    for readable, inputs, faults in read_files(model, paths, batch_size):
+        yield Part(paths=readable, predictions=model.predict_batch(inputs), faults=faults)
+
+
+def read_files(
+    model: Model, paths: Iterable[Path], batch_size: int = 64
+) -> Iterator[tuple[tuple[Path, ...], Tensor, tuple[str, ...]]]:
+    """Image files in order, `batch_size` at a time: those that can be read, what the network takes of them, and a line
+    for each of the others.
+    """
     for batch, (readable, inputs, faults) in done_ahead(lambda batch: _read(model, batch), _batches(paths, batch_size)):
         assert len(readable) + len(faults) == len(batch)
-        yield Part(paths=readable, predictions=model.predict_batch(inputs), faults=faults)
+        yield readable, inputs, faults
 
 
 def image_paths(places: Sequence[str]) -> Iterator[Path]:
@@ -47,6 +58,7 @@ def image_paths(places: Sequence[str]) -> Iterator[Path]:
     """
     for place in places:
         if not os.path.lexists(place) and next(glob.iglob(place, recursive=True), None) is None:
+            require_no_uri(place)
             raise UserError(f"there is nothing at '{place}'; give images, folders of images, or a pattern")
     return (path for place in places for path in _images_at(place))
 
@@ -57,14 +69,29 @@ def _images_at(place: str) -> Iterator[Path]:
     elif os.path.lexists(place):
         yield Path(place)
     else:
-        for name in sorted(glob.iglob(place, recursive=True)):
-            yield from _below(Path(name)) if Path(name).is_dir() else (Path(name),)
+        yield from _matching(place)
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    """The files that match, and the images below the folders that do; each once, and no litter but what is named."""
+    is_deep = "**" in pattern  # then the files of a folder match separately
+    for name in sorted(glob.iglob(pattern, recursive=True)):
+        path = Path(name)
+        unnamed = [part for part in path.parts if part not in Path(pattern).parts]
+        if any(is_litter(part, is_folder=path.name != part or path.is_dir()) for part in unnamed):
+            continue
+        if not path.is_dir():
+            yield path
+        elif not is_deep:
+            yield from _below(path)
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for name, folders, files in os.walk(folder):
-        folders.sort()
-        yield from (Path(name) / file for file in sorted(files) if Path(file).suffix.lower() in IMAGE_SUFFIXES)
+    """The images that an import of this folder would find, and the folders that can't be read, which are faults."""
+    unreadable: list[Path] = []
+    for level in walk(folder, lambda error: unreadable.append(Path(error.filename))):
+        yield from (Path(level.path) / file for file in level.files if is_image_name(file))
+    yield from unreadable
 
 
 def _batches(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:

@@ -18,24 +18,27 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from harness.checkpoints import TRAINING
 from harness.cli import app
-from harness.distributed_single import run_on_workers
-from harness.progress import Progress
+from harness.cli.progress import Progress
+from harness.cluster.notice import MARK, leave_mark
 from harness.records import TrialRecord
-from harness.sweep import Interrupted, run_sweep
-from harness.trial import to_json
-from ndcl import checkpoints
+from harness.records.record import CONFUSION
+from harness.storage.checkpoints import TRAINING
+from harness.sweep.run import Interrupted, run_sweep
+from harness.trials.messages import to_json
+from harness.trials.standalone_workers import run_on_workers
+from ndcl.checkpoints import content
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError
 from ndcl.training import train
-from tests.harness.made_records import base
 from tests.integration import sweeps
-from tests.integration.made_vectors import TARGET, write_vectors
 from tests.integration.train_workers import train_workers
-from tests.ndcl.made_photos import make_photos
+from tests.made.made_photos import make_photos
+from tests.made.made_records import base
+from tests.made.made_vectors import TARGET, write_vectors
+from tests.servers.listening import check_listeners, listeners_meanwhile
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # a dozen processes import Ray and torch, several times
+pytestmark = [pytest.mark.timeout(1500)]  # a dozen processes import Ray and torch, several times
 NO_SEARCH = {"num_trials": 1, "scheduler": {"name": "none"}}
 LONG = {"model.backbone": "linear", "num_steps": 60, "evaluate_every": 3, "batch_size": 6}
 LAST = "step-00000060"
@@ -65,7 +68,7 @@ def record_of(results: Path, algorithm: str) -> TrialRecord:
 
 
 def network(folder: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = checkpoints.read(folder)[0]["network"]
+    state: dict[str, torch.Tensor] = content.read(folder)[0]["network"]
     return state
 
 
@@ -89,18 +92,22 @@ def check_nothing_left() -> None:
     assert not train_workers(os.getpid())
 
 
+@pytest.mark.soak
 def test_two_workers_find_what_one_finds_and_leave_nothing_behind(tmp_path: Path, local_ray_session: None) -> None:
-    """In the search of one sweep, and in the final runs of the other."""
+    """In the search of one sweep, and in the final runs of the other, which are then combined by two."""
     algorithms = {"algorithms": {"ndcl": None}}
     two, one = {"workers_per_trial": 2}, {"max_concurrent": 1}
-    several = run(tmp_path, tmp_path / "two", resources=two, final={"seeds": 1, "resources": one}, **algorithms)
+    with listeners_meanwhile(os.getpid()) as listeners:
+        several = run(tmp_path, tmp_path / "two", resources=two, final={"seeds": 2, "resources": one}, **algorithms)
+    check_listeners(listeners)
     check_nothing_left()
     sweeps.check_complete(sweeps.planned(tmp_path / "tiny.yaml", tmp_path / "two"))
-    single = run(tmp_path, tmp_path / "one", resources=one, final={"seeds": 1, "resources": two}, **algorithms)
+    single = run(tmp_path, tmp_path / "one", resources=one, final={"seeds": 2, "resources": two}, **algorithms)
     check_nothing_left()
     sweeps.check_complete(sweeps.planned(tmp_path / "tiny.yaml", tmp_path / "one"))
     assert {record.state for record in several.values()} == {"finished", "pruned"}
-    assert sum(record.stage == "final" for record in several.values()) == 1
+    stages = [record.stage for record in several.values()]
+    assert (stages.count("final"), stages.count("ensemble")) == (2, 1)
     assert several.keys() == single.keys()
     for name, record in several.items():
         assert (record.state, record.attempts) == (single[name].state, 1)
@@ -136,6 +143,7 @@ def trained_by_command(folder: Path, config: dict[str, Any], *options: str) -> P
     return folder / "train" / "one"
 
 
+@pytest.mark.soak
 def test_a_killed_worker_changes_nothing_and_any_number_goes_on(tmp_path: Path, local_ray_session: None) -> None:
     """Undisturbed is what `ndcl train --workers 2` finds, which is what one process finds."""
     algorithms = {name: {"algorithm": "erm"} for name in ("killed", "stopped")}
@@ -150,8 +158,9 @@ def test_a_killed_worker_changes_nothing_and_any_number_goes_on(tmp_path: Path, 
     undisturbed = trained_by_command(tmp_path, killed.config, "--workers", "2")
     found = json.loads((undisturbed / "evaluations.json").read_text())
     assert [e["step"] for e in found] == [e["step"] for e in killed.evaluations] == steps
-    for mine, other in zip(found, sweeps.past(killed), strict=True):
-        assert {**json.loads(to_json(mine)), "seconds": other["seconds"], "system": other["system"]} == other
+    for mine, other in zip(found, killed.evaluations, strict=True):
+        own = {key: other[key] for key in ("seconds", "system")} | {CONFUSION: other.get(CONFUSION)}
+        assert {**json.loads(to_json(mine)), **own} == {CONFUSION: None, **other}
     weights = network(undisturbed / LAST)
     for name, tensor in network_of(killed).items():
         assert torch.equal(tensor, weights[name]), name
@@ -209,6 +218,7 @@ def write_broken_photos(folder: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.soak
 def test_an_image_that_one_worker_cannot_read_fails_the_trial_and_the_sweep_goes_on(
     tmp_path: Path, local_ray_session: None
 ) -> None:
@@ -238,11 +248,65 @@ def test_an_image_that_one_worker_cannot_read_fails_the_trial_and_the_sweep_goes
     check_nothing_left()
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("criterion", ["validation_accuracy", "leave_one_domain_out_accuracy"])
+def test_at_its_machines_notice_a_sweep_of_several_workers_ends_and_continues_bit_identically(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, criterion: str
+) -> None:
+    monkeypatch.setenv(MARK, str(tmp_path / "notice"))
+    changes = {
+        "algorithms": {"erm": None},
+        "search": {**NO_SEARCH, "objective": criterion},
+        "train": LONG | {"num_steps": 2000, "evaluate_every": 1000},
+        "resources": {"workers_per_trial": 2},
+    }
+    expected = record_of_run(tmp_path / "undisturbed", changes)
+    results = tmp_path / "noticed"
+    results.mkdir()
+    # a process of its own: its Ray has the mark's place from the start
+    process = sweeps.started(written(results, **changes), results, "--quiet")
+    with sweeps.ended_with_test(process):
+        sweeps.wait_until(lambda: any(record.checkpoint for record in sweeps.records(results)), process)
+        leave_mark("a test")
+        output, _ = process.communicate(timeout=180)
+    assert process.returncode == 130, output
+    [record] = sweeps.records(results)
+    assert record.state == "interrupted"
+    assert record.checkpoint is not None
+    facts = [json.loads(path.read_text()) for path in Path(record.checkpoint).rglob("checkpoint.json")]
+    assert {fact["step"] for fact in facts if "step" in fact} - {1000, 2000}, "it stopped at an evaluation"
+    found = record_of_run(results, changes)
+    assert [without_times(e) for e in found.evaluations] == [without_times(e) for e in expected.evaluations]
+    assert networks_of(found).keys() == networks_of(expected).keys()
+    for fold, weights in networks_of(expected).items():
+        assert all(torch.equal(networks_of(found)[fold][name], value) for name, value in weights.items())
+    assert not train_workers(os.getpid())
+
+
+def record_of_run(results: Path, changes: dict[str, Any]) -> TrialRecord:
+    results.mkdir(exist_ok=True)
+    [record] = run(results, results, **changes).values()
+    assert record.state == "finished", record.reason
+    return record
+
+
+def without_times(evaluation: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in evaluation.items() if key not in ("seconds", "system")}
+
+
+def networks_of(record: TrialRecord) -> dict[str, dict[str, torch.Tensor]]:
+    """By fold, or of the training itself."""
+    assert record.checkpoint is not None
+    folders = {path.parent for path in Path(record.checkpoint).rglob("state.pt")}
+    return {folder.name: network(folder) for folder in folders}
+
+
+@pytest.mark.soak
 def test_a_trial_over_three_nodes_outlives_one_of_them(tmp_path: Path) -> None:
-    """The workers that are left go on, elastically, to what one process finds."""
+    """The workers that are left continue, elastically, to what one process finds."""
     resources = {"workers_per_trial": {"min": 2, "max": 3}, "placement": "SPREAD"}
     path = written(tmp_path, algorithms={"erm": None}, search=NO_SEARCH, train=LONG, resources=resources)
-    program = [sys.executable, "-m", "tests.integration.cluster_of_workers", str(path), str(tmp_path)]
+    program = [sys.executable, "-m", "tests.integration.cluster_of_workers", str(path), str(tmp_path), "killed"]
     result = subprocess.run(program, cwd=sweeps.ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "3 workers on 3 nodes, then 2 workers on 2 nodes" in result.stdout
@@ -251,3 +315,37 @@ def test_a_trial_over_three_nodes_outlives_one_of_them(tmp_path: Path) -> None:
     assert [e["step"] for e in record.evaluations] == list(range(3, 61, 3))
     list(train(TrainConfig.from_dict(record.config), tmp_path / "single"))
     check_equal_but_for_rounding(network_of(record), network(tmp_path / "single" / LAST))
+
+
+@pytest.mark.soak
+def test_a_trial_is_given_back_at_the_notice_of_one_of_its_nodes_and_counts_no_failure(tmp_path: Path) -> None:
+    resources = {"workers_per_trial": {"min": 2, "max": 3}, "placement": "SPREAD"}
+    train_long = LONG | {"num_steps": 600, "evaluate_every": 100}
+    path = written(tmp_path, algorithms={"erm": None}, search=NO_SEARCH, train=train_long, resources=resources)
+    program = [sys.executable, "-m", "tests.integration.cluster_of_workers", str(path), str(tmp_path), "noticed"]
+    result = subprocess.run(program, cwd=sweeps.ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 workers on 3 nodes, then 2 workers on 2 nodes" in result.stdout
+    record = record_of(tmp_path, "erm")
+    assert (record.state, record.attempts) == ("finished", 2)
+    assert [e["step"] for e in record.evaluations] == list(range(100, 601, 100))
+    [error] = tmp_path.rglob("error.txt")  # Tune's, of the trial that was given back
+    assert "Failure # 0 " in error.read_text()
+    assert "all have stopped after the same step" in error.read_text()
+
+
+@pytest.mark.soak
+def test_a_node_that_comes_late_joins_an_elastic_trial(tmp_path: Path) -> None:
+    """Ray Train looks for room once a minute, and begins again from the newest checkpoint with a worker more."""
+    resources = {"workers_per_trial": {"min": 2, "max": 3}, "placement": "SPREAD"}
+    steps = LONG | {"num_steps": 900}
+    path = written(tmp_path, algorithms={"erm": None}, search=NO_SEARCH, train=steps, resources=resources)
+    program = [sys.executable, "-m", "tests.integration.cluster_of_workers", str(path), str(tmp_path), "late"]
+    result = subprocess.run(program, cwd=sweeps.ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 workers on 2 nodes, then 3 workers on 3 nodes" in result.stdout
+    record = record_of(tmp_path, "erm")
+    assert record.state == "finished"
+    assert [e["step"] for e in record.evaluations] == list(range(3, 901, 3))
+    list(train(TrainConfig.from_dict(record.config), tmp_path / "single"))
+    check_equal_but_for_rounding(network_of(record), network(tmp_path / "single" / "step-00000900"))

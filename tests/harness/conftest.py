@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.tracking import open_client
+from harness.tracking.client import open_client
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
-"""A sweep on a Ray of three nodes on this machine, one of which is killed; a program of its own, since Ray is one a
-process: `python -m tests.integration.cluster_of_nodes SWEEP.yaml RESULTS`.
+"""A sweep on a Ray of three nodes on this machine, one of which is killed or given notice; its own program, since
+Ray is one a process: `python -m tests.integration.cluster_of_nodes SWEEP.yaml RESULTS killed|noticed`.
 """
 
 import os
@@ -12,9 +12,11 @@ import ray
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from harness.local_ray import ENVIRONMENT, OBJECT_STORE_BYTES
-from harness.progress import Progress
-from harness.sweep import run_sweep
+from harness.cli.progress import Progress
+from harness.cluster.local_ray import ENVIRONMENT, OBJECT_STORE_BYTES
+from harness.cluster.notice import MARK
+from harness.cluster.ray_internals import drain_node
+from harness.sweep.run import run_sweep
 from tests.integration import sweeps
 
 
@@ -27,14 +29,30 @@ def kill_when_all_train(cluster: Cluster, results: Path) -> None:
     cluster.remove_node(last, allow_graceful=False)
 
 
-def main(path: Path, results: Path) -> None:
+def give_notice_when_all_train(cluster: Cluster, results: Path) -> None:
+    """As the notice guard does on a node, for the last one."""
+    last = list(cluster.worker_nodes)[-1]
+    while sum(record.checkpoint is not None for record in sweeps.in_state(results, "running")) < 2:
+        time.sleep(0.05)
+    drain_node(cluster.address, last.node_id, 600, "a test")
+    mark_of(results, 1).write_text("a test\n")
+
+
+def mark_of(results: Path, node: int) -> Path:
+    """The mark of one of the nodes, which are on one machine."""
+    return results / f"notice-{node}"
+
+
+def main(path: Path, results: Path, what: str) -> None:
     os.environ.update(ENVIRONMENT)
     head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES)
+    for number in range(2):
+        variables = {MARK: str(mark_of(results, number))}
+        cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE_BYTES, env_vars=variables)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-    killer = threading.Thread(target=kill_when_all_train, args=(cluster, results))
+    change = {"killed": kill_when_all_train, "noticed": give_notice_when_all_train}[what]
+    killer = threading.Thread(target=change, args=(cluster, results))
     killer.start()
     try:
         run_sweep(sweeps.planned(path, results), Progress(Console()))
@@ -45,4 +63,4 @@ def main(path: Path, results: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -21,7 +21,7 @@ def children(pid: int) -> list[int]:
 
 def workers(driver: int) -> list[int]:
     """The processes that train."""
-    return [pid for pid in children(driver) if "ImplicitFunc" in _command(pid)]
+    return [pid for pid in children(driver) if "ImplicitFunc" in command(pid)]
 
 
 def is_alive(pid: int) -> bool:
@@ -46,7 +46,8 @@ def kill(process: "subprocess.Popen[str]") -> None:
     process.communicate()
 
 
-def _command(pid: int) -> str:
+def command(pid: int) -> str:
+    """How a process was called."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:  # it has ended since it was listed

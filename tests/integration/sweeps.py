@@ -1,10 +1,13 @@
 """Tiny sweeps for the integration tests: how to start one as a user does, and what must hold when it has ended."""
 
 import contextlib
+import dataclasses
+import functools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,9 +20,13 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from harness.config import load_sweep
+from harness.config.tracking_uri import STORE_FILE, store_uri
 from harness.plan import Plan, make_plan
-from harness.records import CONFUSION, ENDED, Journal, TrialRecord
-from harness.tracking import STATUS, store_uri
+from harness.records import ENDED, Journal, TrialRecord
+from harness.records.record import CONFUSION
+from harness.tracking.client import open_client
+from harness.tracking.runs import STATUS
+from ndcl.evaluation.evaluation import TargetLook
 
 ROOT = Path(__file__).parents[2]
 OPTUNA_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -46,17 +53,39 @@ def written(folder: Path, **changes: Any) -> Path:
     return path
 
 
+@functools.cache
+def empty_store() -> bytes:
+    """MLflow's store without a run: making one takes seconds, copying it none."""
+    with tempfile.TemporaryDirectory() as folder:
+        open_client(Path(folder))
+        return (Path(folder) / STORE_FILE).read_bytes()
+
+
+def with_store(results: Path) -> None:
+    """Lay an empty store into the results folder, if it has none."""
+    results.mkdir(parents=True, exist_ok=True)
+    if not (results / STORE_FILE).exists():
+        (results / STORE_FILE).write_bytes(empty_store())
+
+
 def past(record: TrialRecord) -> list[dict[str, Any]]:
-    """The record's evaluations as they stay: its one confusion matrix moves on to whichever is the best."""
-    return [{key: value for key, value in e.items() if key != CONFUSION} for e in record.evaluations]
+    """The record's evaluations as they stay.
+
+    Not so its one confusion matrix, which moves on to whichever is the best, and what the best learns of the target at
+    the training's end.
+    """
+    changing = {CONFUSION, *(field.name for field in dataclasses.fields(TargetLook) if field.name != "step")}
+    return [{key: value for key, value in e.items() if key not in changing} for e in record.evaluations]
 
 
 def planned(path: Path, results: Path) -> Plan:
+    with_store(results)
     return make_plan(load_sweep(path), results)
 
 
 def started(path: Path, results: Path, *options: str) -> "subprocess.Popen[str]":
-    """`ndcl sweep` in a process of its own."""
+    """`ndcl sweep` in its own process."""
+    with_store(results)
     return _started("sweep", str(path), "--results", str(results), *options)
 
 
@@ -124,7 +153,12 @@ def check_records(plan: Plan, found: list[TrialRecord]) -> None:
     expected = [
         f"{study.key.name}.{stage}-{number:03d}"
         for study in plan.studies
-        for stage, count in (("search", study.num_trials), ("final", len(study.final_seeds)))
+        for stage, count in (
+            ("search", study.num_trials),
+            ("review", study.num_reviews),
+            ("final", len(study.final_seeds)),
+            ("ensemble", int(study.has_ensemble and len(study.final_seeds) > 1)),
+        )
         for number in range(count)
     ]
     assert sorted(record.name for record in found) == sorted(expected)
@@ -170,6 +204,6 @@ def check_mlflow(plan: Plan, found: list[TrialRecord]) -> None:
 
 
 def check_checkpoints(plan: Plan, found: list[TrialRecord]) -> None:
-    """A finished trial keeps one checkpoint, others none."""
+    """A finished trial keeps one checkpoint, others none, nor does an ensemble, whose members have theirs."""
     kept = {str(path) for path in (plan.folder / "ray").glob("run-*/*/checkpoint_*/")}
-    assert kept == {record.checkpoint for record in found if record.state == "finished"}
+    assert kept == {record.checkpoint for record in found if record.state == "finished" and record.is_training}

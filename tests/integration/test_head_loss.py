@@ -1,4 +1,4 @@
-"""The machine that runs a sweep is lost with its disk; another goes on from what lies in an object store."""
+"""The machine that runs a sweep is lost with its disk; another resumes from what lies in an object store."""
 
 import threading
 import time
@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.lease import leased
-from harness.progress import Progress
+from harness.cli.progress import Progress
 from harness.records import ENDED, Journal
 from harness.storage import Storage
-from harness.sweep import run_sweep
+from harness.storage.lease import leased
+from harness.sweep.run import run_sweep
 from ndcl.errors import UserError
 from tests.integration import processes, sweeps
-from tests.object_stores import served_s3
+from tests.servers.object_stores import served_s3
 
-pytestmark = pytest.mark.slow
 CHANGES = {
     "data": {"name": "digits", "targets": ["scan"]},
     "algorithms": {"erm": None},
@@ -34,6 +33,7 @@ def bucket() -> Iterator[str]:
         yield uri
 
 
+@pytest.mark.soak
 def test_another_machine_goes_on_with_the_same_trials_and_study(tmp_path: Path, bucket: str) -> None:
     path, lost, results = sweeps.written(tmp_path, **CHANGES), tmp_path / "lost", tmp_path / "results"
 
@@ -101,6 +101,6 @@ def test_a_sweep_that_is_taken_over_stops_with_one_line(tmp_path: Path, local_ra
     other.join()
     assert found == [True, True]
     before, after = (Journal(tmp_path / name).read() for name in ("before", "after"))
-    assert before == after, "it went on writing after it had been taken over"
+    assert before == after, "it continued writing after it had been taken over"
     assert before[0].checkpoint is not None
     assert Path(before[0].checkpoint).is_dir()

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.progress import Progress
-from harness.selection import pareto_front, select
-from harness.sweep import run_sweep
+from harness.cli.progress import Progress
+from harness.records import select
+from harness.records.selection import pareto_front
+from harness.sweep.run import run_sweep
 from tests.integration import sweeps
-from tests.integration.made_vectors import TARGET, write_vectors
+from tests.made.made_vectors import TARGET, write_vectors
 
-pytestmark = pytest.mark.slow
 RATE, RATIO, ALPHA, MODE = "optimizer.learning_rate", "resampling_ratio", "algorithm.alpha", "algorithm.mixup_mode"
 SPACE = {
     RATE: {"type": "float", "low": 1e-3, "high": 1, "log": True, "default": 0.1},
@@ -42,12 +42,13 @@ def run(folder: Path, **search: Any) -> Any:
 @pytest.mark.parametrize(
     "search",
     [
-        {"sampler": "gp"},
-        {"sampler": "cmaes", "scheduler": {"name": "median"}},
-        {"sampler": "qmc", "scheduler": {"name": "none"}},
+        pytest.param({"sampler": "gp"}, marks=pytest.mark.soak),
+        pytest.param({"sampler": "cmaes", "scheduler": {"name": "median"}}, marks=pytest.mark.soak),
+        pytest.param({"sampler": "qmc", "scheduler": {"name": "none"}}, marks=pytest.mark.soak),
         {"sampler": "grid"},
         {"sampler": "tpe", "scheduler": {"name": "pbt"}},
-        {"objective": "leave_one_domain_out_accuracy"},
+        pytest.param({"objective": "leave_one_domain_out_accuracy"}, marks=pytest.mark.soak),
+        pytest.param({"objective": "leave_one_domain_out_likelihood"}, marks=pytest.mark.soak),
         {"sampler": "nsga2", "objective": ["worst_domain_accuracy", "few_shot_accuracy"]},
     ],
     ids=lambda search: "-".join(map(str, search.values())),

@@ -1,6 +1,6 @@
 """The shipped search spaces run to their end, with few steps, on the data set or a small stand-in for it.
 
-`features` is run by test_features_sweep.py.
+Those of features are run by test_features_sweep.py.
 """
 
 import json
@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.cli.progress import Progress
 from harness.config import load_sweep
 from harness.plan import make_plan
-from harness.progress import Progress
-from harness.sweep import run_sweep
+from harness.sweep.run import run_sweep
 from ndcl.data.catalogue import entry_of
 from tests.integration import sweeps
-from tests.integration.stand_ins import import_stand_in
-from tests.integration.test_features_sweep import FEATURES_SWEEP
+from tests.integration.test_features_sweep import ALL_ALGORITHMS, FEATURES_SWEEP
+from tests.made.stand_ins import import_stand_in
 
-SEARCH_SPACES = sorted(set((sweeps.ROOT / "search_spaces").glob("*.yaml")) - {FEATURES_SWEEP})
+SEARCH_SPACES = sorted(set((sweeps.ROOT / "search_spaces").glob("*.yaml")) - {FEATURES_SWEEP, ALL_ALGORITHMS})
+QUICK = ("digits_smoke", "photos")
+"""On own data and on a stand-in; the others differ in the data set alone."""
 FEW_STEPS = (
     "train.num_steps=6",
     "train.evaluate_every=2",
@@ -36,8 +38,9 @@ def _settings(path: Path, folder: Path) -> list[str]:
     """What makes the search space small, once its data set or a stand-in for it is in the folder."""
     if path.stem.startswith("digits"):
         return ["data.targets=[sign]"] if path.stem == "digits" else []
-    entry = entry_of(load_sweep(path).data[0].name)
-    settings = [f"data.targets=[{entry.domains[0]}]", f"data.folder={folder}", *SMALL_NETWORK]
+    own = ["data.name=PACS"] if path.stem == "photos" else []  # a name of the user's
+    entry = entry_of(load_sweep(path, own).data[0].name)
+    settings = [*own, f"data.targets=[{entry.domains[0]}]", f"data.folder={folder}", *SMALL_NETWORK]
     import_stand_in(entry, load_sweep(path, settings), folder)
     return settings
 
@@ -45,11 +48,15 @@ def _settings(path: Path, folder: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def shared_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One MLflow store for all, since making one takes seconds."""
-    return tmp_path_factory.mktemp("results")
+    results = tmp_path_factory.mktemp("results")
+    sweeps.with_store(results)
+    return results
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", SEARCH_SPACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.soak) for path in SEARCH_SPACES],
+)
 def test_a_shipped_search_space_runs(path: Path, tmp_path: Path, shared_results: Path, local_ray_session: None) -> None:
     settings = [*_settings(path, tmp_path), *FEW_STEPS]
     whole = make_plan(load_sweep(path, settings), shared_results)  # builds the problem of every setting

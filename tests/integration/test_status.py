@@ -4,13 +4,10 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
 from tests.integration import sweeps
-
-pytestmark = pytest.mark.slow
 
 
 def shown(results: Path) -> str:
@@ -21,7 +18,7 @@ def shown(results: Path) -> str:
 
 def test_status_of_a_sweep_that_is_killed_and_goes_on(tmp_path: Path) -> None:
     one_trial = {"data": {"name": "digits", "targets": ["scan"]}, "algorithms": {"erm": None}, "final": {"seeds": 0}}
-    long = {"train": sweeps.TINY["train"] | {"num_steps": 100}, "search": {"num_trials": 1}}
+    long = {"train": sweeps.TINY["train"] | {"num_steps": 40}, "search": {"num_trials": 1}}
     path = sweeps.written(tmp_path, **one_trial, **long)
     process = sweeps.started(path, tmp_path)
     with sweeps.ended_with_test(process):
@@ -30,7 +27,7 @@ def test_status_of_a_sweep_that_is_killed_and_goes_on(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert "sweep tiny: running, last change" in running
-    assert "/100, last change" in running
+    assert "/40, last change" in running
     assert f"next: ndcl report tiny --results {tmp_path}" in running
 
     killed = shown(tmp_path)

@@ -1,5 +1,6 @@
 """Whole sweeps on the embedded digits, with a real Ray, Optuna and MLflow."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,15 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from harness.progress import Progress
-from harness.scheduler import SweepScheduler
-from harness.sweep import SweepResult, run_sweep
-from harness.sweep_folder import locked
-from harness.tracking import store_uri
+from harness.cli.progress import Progress
+from harness.config.tracking_uri import store_uri
+from harness.storage import locked
+from harness.sweep.run import SweepResult, run_sweep
+from harness.sweep.tune import SweepScheduler
 from ndcl.errors import UserError
 from tests.integration import sweeps
+from tests.servers.listening import check_listeners, listeners_meanwhile
 
-pytestmark = pytest.mark.slow
 ONE_STUDY: dict[str, Any] = {
     "data": {"name": "digits", "targets": ["scan"]},
     "algorithms": {"erm": None},
@@ -36,8 +37,10 @@ def _artifacts_of_studies(results: Path) -> set[str]:
 
 
 def test_a_sweep_runs_to_its_end_and_again_at_no_cost(tmp_path: Path, local_ray_session: None) -> None:
-    path = sweeps.written(tmp_path, tracking={"figures": True})
-    result = _run(path, tmp_path)
+    path = sweeps.written(tmp_path, data=ONE_STUDY["data"], tracking={"figures": True})
+    with listeners_meanwhile(os.getpid()) as listeners:
+        result = _run(path, tmp_path)
+    check_listeners(listeners)
     assert result.tracking_problem is None
     assert "optuna" in _artifacts_of_studies(tmp_path)
     assert {study.stage for study in result.studies} == {"done"}
@@ -53,6 +56,7 @@ def test_a_sweep_runs_to_its_end_and_again_at_no_cost(tmp_path: Path, local_ray_
     sweeps.check_complete(sweeps.planned(path, tmp_path))
 
 
+@pytest.mark.soak
 def test_more_trials_and_seeds_extend_a_sweep(tmp_path: Path, local_ray_session: None) -> None:
     first = _run(sweeps.written(tmp_path, **ONE_STUDY), tmp_path)
     longer = ONE_STUDY | {"search": ONE_STUDY["search"] | {"num_trials": 3}, "final": {"seeds": 2}}
@@ -66,6 +70,7 @@ def test_more_trials_and_seeds_extend_a_sweep(tmp_path: Path, local_ray_session:
     assert sorted(repeated) == [1, 2]
 
 
+@pytest.mark.soak
 def test_a_changed_sweep_is_refused_unless_fresh(tmp_path: Path, local_ray_session: None) -> None:
     _run(sweeps.written(tmp_path, **ONE_STUDY), tmp_path)
     other = ONE_STUDY | {"train": {**sweeps.TINY["train"], "batch_size": 5}}
@@ -125,6 +130,7 @@ def test_a_fault_of_rays_own_is_survived(
     sweeps.check_complete(sweeps.planned(path, tmp_path))
 
 
+@pytest.mark.soak
 def test_ray_that_fails_always_ends_the_sweep_with_one_line(
     tmp_path: Path, local_ray_session: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +149,7 @@ def test_two_processes_do_not_run_the_same_sweep(tmp_path: Path) -> None:
     path = sweeps.written(tmp_path, **ONE_STUDY)
     plan = sweeps.planned(path, tmp_path / "results")
     plan.folder.mkdir(parents=True)
-    with locked(plan):
+    with locked(plan.folder):
         code, output = sweeps.finished(path, plan.results)
     assert code == 2
     assert output.startswith("ndcl: error: sweep 'tiny'")

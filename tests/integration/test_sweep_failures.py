@@ -1,4 +1,4 @@
-"""Trials that can't succeed: recorded with their reason, while everything else goes on."""
+"""Trials that can't succeed: recorded with their reason, while everything else continues."""
 
 import os
 import signal
@@ -11,18 +11,17 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.progress import Progress
+from harness.cli.progress import Progress
 from harness.records import ENDED
-from harness.sweep import MAX_FAULTS, run_sweep
+from harness.sweep.run import MAX_FAULTS, run_sweep
 from tests.integration import processes, sweeps
 
-pytestmark = pytest.mark.slow
 BEYOND_NUMPY, BEYOND_TORCH = 2**57, 2**40
 """A batch size and a layer's width that need more bytes than a process can address, on any machine."""
 
 
 def choices(*values: Any) -> dict[str, Any]:
-    return {"type": "choice", "choices": list(values), "default": values[0]}
+    return {"type": "choice", "choices": list(values)}
 
 
 def test_what_can_not_be_allocated_fails_alone(tmp_path: Path, local_ray_session: None) -> None:
@@ -66,6 +65,7 @@ def test_what_can_not_be_allocated_fails_alone(tmp_path: Path, local_ray_session
     assert "trials failed; the last one: RuntimeError" in " ".join(result.output.split())
 
 
+@pytest.mark.soak
 def test_a_process_that_dies_again_and_again_fails_its_trial_only(tmp_path: Path, local_ray_session: None) -> None:
     changes = {
         "data": {"name": "digits", "targets": ["scan"]},

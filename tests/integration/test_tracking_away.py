@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from harness.cli import app
 from tests.integration import sweeps
 
-pytestmark = pytest.mark.slow
 SECRETS = {
     "MLFLOW_TRACKING_USERNAME": "user-that-is-planted",
     "MLFLOW_TRACKING_PASSWORD": "password-that-is-planted",
@@ -42,6 +41,7 @@ def with_a_secret(folder: Path) -> list[str]:
     return [str(path) for path in files if b"-is-planted" in path.read_bytes()]
 
 
+@pytest.mark.soak
 def test_a_sweep_without_its_server(tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, results = sweeps.written(tmp_path, **ONE_STUDY), tmp_path / "results"
     with socket.socket() as nobody:
@@ -56,7 +56,7 @@ def test_a_sweep_without_its_server(tmp_path: Path, logs: Path, monkeypatch: pyt
     assert {record.state for record in sweeps.records(results)} == {"finished"}
     [warning] = [line for line in output.splitlines() if "can't be reached" in line]
     assert warning.startswith(f"MLflow at http://***@{address} can't be reached (")
-    assert "training goes on, and what is missing there follows" in warning
+    assert "training continues, and what is missing there follows" in warning
     assert f"complete it with: ndcl sync tiny --results {results}\n" in output
     assert f"\nMLflow: http://***@{address}\n" in output
     assert "Traceback" not in output

@@ -12,17 +12,18 @@ import pytest
 import torch
 
 from ndcl import features
+from ndcl.architectures import ARCHITECTURES, Architecture
 from ndcl.config import ImbalanceConfig, ModelConfig, TrainConfig
-from ndcl.data import ahead
+from ndcl.data import Store, StoreWriter
+from ndcl.data.loading import ahead
 from ndcl.data.problem import build_problem
-from ndcl.data.store import Store, is_store
-from ndcl.data.writer import StoreWriter
+from ndcl.data.store.store import is_store
 from ndcl.errors import UserError
 from ndcl.features import NOTE, embed, source_statistics, standardize
-from ndcl.models import build_network
+from ndcl.models import BACKBONES, build_network
 from ndcl.training import Training
-from tests.ndcl.made_images import encoded, noise
-from tests.ndcl.made_store import CLASSES, DOMAINS, make_store
+from tests.made.made_images import encoded, noise
+from tests.made.made_store import CLASSES, DOMAINS, make_store
 
 torch.set_num_threads(1)
 COUNTS = np.array([[4, 3, 5], [3, 6, 3], [5, 4, 3]])
@@ -190,7 +191,8 @@ def test_features_that_are_no_numbers_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, dtype: Any, message: str
 ) -> None:
     source = image_store(tmp_path / "images")
-    monkeypatch.setitem(features.build_network.__globals__["BACKBONES"], "shouting", lambda *_: Shouting())
+    monkeypatch.setitem(BACKBONES, "shouting", lambda *_: Shouting())
+    monkeypatch.setitem(ARCHITECTURES, "shouting", Architecture())
     monkeypatch.setattr(Shouting, "value", value)
     with pytest.raises(UserError, match=message):
         list(embed(source, tmp_path / "vectors", ModelConfig(backbone="shouting"), dtype=dtype))
@@ -253,11 +255,44 @@ def test_the_target_and_validation_rows_have_no_part_in_standardising(tmp_path: 
     assert not torch.equal(source_statistics(store, elsewhere)[0], mean)
 
 
+def test_roots_are_taken_before_standardising_and_resume_exactly(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "v", COUNTS + 3, shape=(6,))
+    data = {"name": "v", "target": "photo", "folder": str(tmp_path), "standardize": True, "transform": "sqrt"}
+    whole, first, second = (Training(config_for(store, data=data)) for _ in range(3))
+    problem = whole.problem
+    roots = store.inputs(np.concatenate(problem.train)).sqrt()
+    inner, (_, head) = whole.network[0].features, whole.network
+    torch.testing.assert_close(inner.mean, roots.mean(0))
+    torch.testing.assert_close(inner.scale, 1 / roots.std(0, correction=0))
+    raw = store.inputs(np.arange(9))
+    torch.testing.assert_close(whole.network.eval()(raw), head((raw.sqrt() - inner.mean) * inner.scale))
+    whole.network.train()
+    expected = [e.losses for e in whole.evaluations()]
+    steps = first.evaluations()
+    next(steps)
+    first.save(tmp_path / "checkpoint")
+    second.load(tmp_path / "checkpoint")
+    assert [e.losses for e in second.evaluations()] == expected[1:]
+    plain = Training(config_for(store, data={**data, "transform": "none"}))
+    assert [e.losses for e in plain.evaluations()] != expected
+
+
+def test_features_that_have_no_root_are_refused(tmp_path: Path) -> None:
+    store = vector_store(tmp_path / "v")
+    assert store.inputs(np.arange(len(store))).min() < 0
+    data = {"name": "v", "target": "photo", "folder": str(tmp_path), "transform": "sqrt"}
+    with pytest.raises(UserError, match=r"data\.transform: sqrt takes features that are never negative, and v has"):
+        Training(config_for(store, data=data))
+    image_store(tmp_path / "images")
+    with pytest.raises(UserError, match=r"data\.transform: images holds images, which have"):
+        Training(config_for(store, data={**data, "name": "images"}, model={"backbone": "small_cnn"}))
+
+
 def test_only_vectors_are_standardised(tmp_path: Path) -> None:
     source = image_store(tmp_path / "images")
     config = config_for(source)
     network = build_network(RANDOM, source.input_shape, 3, seed=0)
-    with pytest.raises(UserError, match="holds images, which are always normalised alike"):
+    with pytest.raises(UserError, match="holds images, which have a fixed normalisation"):
         standardize(network, build_problem(config.data, config.imbalance))
 
 

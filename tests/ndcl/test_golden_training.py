@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ndcl.algorithms import Sources, build_algorithm
+from ndcl.algorithm_configs import NdclConfig, algorithm_config
+from ndcl.algorithms import Rows, SourceDomains, build_algorithm
 from ndcl.algorithms.ndcl import Ndcl
 from ndcl.batch import Batch, Layout
-from ndcl.config import ModelConfig, NdclConfig, algorithm_config
+from ndcl.config import ModelConfig
 from ndcl.mixing import Draws
 from ndcl.models import Network, build_network
 from tests.golden_vectors import archive, close, fixed_point, index
@@ -22,12 +23,12 @@ NAMES = {"bsoftmax": "balanced_softmax"}
 @pytest.mark.parametrize("record", index()["baselines"], ids=lambda record: record["case"])
 def test_baselines(record: dict, name: str) -> None:
     case = archive("baselines")[record["case"]]
-    sources = Sources(frequencies=case["counts"].astype(np.float64), batch_size=record["B"], seed=0)
+    sources = SourceDomains(frequencies=case["counts"].astype(np.float64), batch_size=record["B"], seed=0)
     algorithm = build_algorithm(algorithm_config({"name": NAMES.get(name, name)}), sources)
     domains = np.repeat(np.arange(record["D"]), record["B"])
     layout = Layout.of(case["y"].astype(np.int64), domains, CPU)
     logits = fixed_point(case["logits_q"]).requires_grad_()
-    loss = algorithm.loss(logits, layout, None, None)
+    loss = algorithm.loss(Rows(logits=logits, layout=layout))
     loss.total.backward()
     close(loss.total.item(), case[f"{name}_loss"], TOLERANCE[name])
     close(logits.grad.numpy(), case[f"{name}_grad"], TOLERANCE[name])
@@ -53,7 +54,7 @@ def test_five_steps_of_ndcl(record: dict, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Draws, "from_seed", staticmethod(known_draws))
     case = archive("update")[record["case"]]
     config = NdclConfig(alpha=record["alpha"], beta=record["beta"], mixup_mode=record["mode"])
-    sources = Sources(frequencies=np.ones((record["D"], record["K"])), batch_size=record["B"], seed=0)
+    sources = SourceDomains(frequencies=np.ones((record["D"], record["K"])), batch_size=record["B"], seed=0)
     algorithm = Ndcl(config, sources)
     algorithm.class_weights = fixed_point(case["weights_q"], 64)
     network = golden_network(record, case)

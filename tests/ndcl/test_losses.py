@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ndcl.algorithms import Sources
+from ndcl.algorithm_configs import NdclConfig
+from ndcl.algorithms import Rows, SourceDomains
 from ndcl.algorithms.ndcl import Ndcl
 from ndcl.batch import Batch, Layout
-from ndcl.config import ModelConfig, NdclConfig
-from ndcl.losses import negatives_dominant_margin, prototype_alignment, reweighted_cross_entropy
+from ndcl.config import ModelConfig
+from ndcl.losses import negatives_dominant_margin, prototype_alignment, reweighted_cross_entropy, soft_cross_entropy
 from ndcl.models import build_network
 from tests import naive
 
@@ -61,6 +62,10 @@ LOSSES: dict[str, tuple[Callable[[dict], Tensor], Callable[[dict], Tensor]]] = {
     "alignment": (
         lambda c: prototype_alignment(c["logits"], layout_of(c["labels"], c["domains"]), 2.0),
         lambda c: naive.alignment(c["logits"], c["labels"], c["domains"], 2.0),
+    ),
+    "soft_cross_entropy": (
+        lambda c: soft_cross_entropy(c["logits"], c["logits"].detach().flip(1) * 0.5, 2.5),
+        lambda c: naive.soft_cross_entropy(c["logits"], c["logits"].detach().flip(1) * 0.5, 2.5),
     ),
 }
 
@@ -155,7 +160,7 @@ def test_quirk_20_one_domain_one_class_and_single_rows_give_exactly_zero() -> No
 def ndcl_step(classes: int, rows_per_domain: int = 16, seed: int = 0) -> tuple[Ndcl, Batch, torch.nn.Module]:
     generator = np.random.default_rng(seed)
     labels = generator.integers(classes, size=3 * rows_per_domain)
-    sources = Sources(frequencies=np.ones((3, classes)), batch_size=rows_per_domain, seed=0)
+    sources = SourceDomains(frequencies=np.ones((3, classes)), batch_size=rows_per_domain, seed=0)
     network = build_network(ModelConfig(backbone="mlp", mlp_width=8, mlp_depth=2), (6,), classes, seed=0)
     batch = Batch(
         inputs=torch.from_numpy(generator.normal(size=(len(labels), 6))).float(),
@@ -205,14 +210,14 @@ def test_operations_do_not_grow_with_the_number_of_classes() -> None:
 
 def test_quirk_16_everything_lies_on_the_device_of_the_logits() -> None:
     algorithm, batch, network = ndcl_step(5)
-    plan = algorithm.plan(network(batch.inputs), batch.layout, 0)
+    plan = algorithm.plan(Rows(logits=network(batch.inputs), layout=batch.layout))
     assert plan is not None
     assert {value.device for value in vars(plan).values() if isinstance(value, Tensor)} == {CPU}
 
 
 def test_quirk_13_the_plan_adds_nothing_to_the_graph() -> None:
     algorithm, batch, network = ndcl_step(5)
-    plan = algorithm.plan(network(batch.inputs), batch.layout, 0)
+    plan = algorithm.plan(Rows(logits=network(batch.inputs), layout=batch.layout))
     assert plan is not None
     assert not any(value.requires_grad for value in vars(plan).values() if isinstance(value, Tensor))
 
@@ -220,14 +225,14 @@ def test_quirk_13_the_plan_adds_nothing_to_the_graph() -> None:
 def test_the_gradient_of_the_whole_step_is_that_of_its_values() -> None:
     algorithm, batch, network = ndcl_step(4, rows_per_domain=4)
     network, inputs = network.double(), batch.inputs.double()
-    plan = algorithm.plan(network(inputs), batch.layout, 0)
+    plan = algorithm.plan(Rows(logits=network(inputs), layout=batch.layout))
     head = network[1].weight
 
     def value(weight: Tensor) -> Tensor:
         parameters = {name: p.detach() for name, p in network.named_parameters()} | {"1.weight": weight}
         logits = torch.func.functional_call(network, parameters, inputs)
         mixed = torch.func.functional_call(network, parameters, plan.apply(inputs))
-        loss = algorithm.loss(logits, batch.layout, mixed, plan)
+        loss = algorithm.loss(Rows(logits=logits, layout=batch.layout, made_logits=mixed, made=plan))
         # the hardness of the cross-entropy is a constant by definition, so only the other two are differentiable
         return 0.5 * loss_term(logits, mixed) + loss.total * 0
 

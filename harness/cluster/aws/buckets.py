@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from harness.cluster.aws.desired_state import Step, Wanted
 from harness.cluster.aws.session import Session, code_of
-from harness.cluster.aws.wanted import Step, Wanted
 from ndcl.errors import UserError
 
 CLOSED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
@@ -26,6 +26,9 @@ def missing(session: Session, wanted: Wanted) -> Iterator[Step]:
         yield Step(what=what, do=partial(_make, session.s3, wanted, region))
     elif not _is_closed(session.s3, name):
         yield Step(what=f"close bucket s3://{name} to the public", do=partial(_close, session.s3, name))
+    if wanted.kms_key and not (has_bucket(session, name) and _key_of(session.s3, name) == wanted.kms_key):
+        what = f"encrypt what comes into s3://{name} by {wanted.kms_key}"
+        yield Step(what=what, do=partial(_encrypt, session.s3, name, wanted.kms_key))
 
 
 def removal(session: Session, wanted: Wanted) -> Iterator[Step]:
@@ -69,6 +72,25 @@ def _make(s3: Any, wanted: Wanted, region: str) -> None:
 
 def _close(s3: Any, name: str) -> None:
     s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=CLOSED)
+
+
+def _encrypt(s3: Any, name: str, key: str) -> None:
+    by_key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    rule = {"ApplyServerSideEncryptionByDefault": by_key, "BucketKeyEnabled": True}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+
+def _key_of(s3: Any, name: str) -> str | None:
+    """The key by which a bucket encrypts, if it is one of the account's."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    except ClientError as error:
+        if code_of(error) == "ServerSideEncryptionConfigurationNotFoundError":
+            return None
+        raise
+    return next((rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for rule in found), None)
 
 
 def _is_closed(s3: Any, name: str) -> bool:

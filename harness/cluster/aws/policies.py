@@ -31,12 +31,14 @@ def trust() -> dict[str, Any]:
     return _document([{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}])
 
 
-def worker_policy(account: Account, bucket: str) -> dict[str, Any]:
-    """The bucket with results and data, nothing else."""
-    return _document(_bucket(account, bucket))
+def worker_policy(account: Account, bucket: str, kms_key: str | None = None) -> dict[str, Any]:
+    """The bucket with results and data, and the key that encrypts it; nothing else."""
+    return _document([*_bucket(account, bucket), *_key(kms_key)])
 
 
-def head_policy(account: Account, bucket: str, cluster: str, worker_role: str) -> dict[str, Any]:
+def head_policy(
+    account: Account, bucket: str, cluster: str, worker_role: str, kms_key: str | None = None
+) -> dict[str, Any]:
     """Also: start instances that carry the cluster's tag, and end these and no others; give them the worker's role."""
     tagged = {"StringEquals": {"ec2:ResourceTag/ray-cluster-name": cluster}}
     used = (
@@ -78,16 +80,85 @@ def head_policy(account: Account, bucket: str, cluster: str, worker_role: str) -
                 {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
             ),
             *_bucket(account, bucket),
+            *_key(kms_key),
+            *_key_of_disks(kms_key),
         ]
     )
 
 
+def user_policy(account: Account, bucket: str, cluster: str, roles: Sequence[str]) -> dict[str, Any]:
+    """What the user needs who runs bootstrap, `ray up` and `ray down`: the named roles, this bucket, and EC2."""
+    owned = [account.role(name) for name in roles]
+    profiles = [account.role(name).replace(":role/", ":instance-profile/") for name in roles]
+    bucket_arn = f"arn:{account.partition}:s3:::{bucket}"
+    to_ec2 = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+    of_spot = {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
+    tagged = {"StringEquals": {"ec2:ResourceTag/ray-cluster-name": cluster}}
+    return _document(
+        [
+            _allow("LookAtAccount", ["sts:GetCallerIdentity", "ec2:Describe*", "iam:ListRoles"], ["*"]),
+            _allow("MakeRoles", [f"iam:{action}" for action in _OF_ROLES], owned),
+            _allow("MakeProfiles", [f"iam:{action}" for action in _OF_PROFILES], [*profiles, *owned]),
+            _allow("GiveRolesToInstances", ["iam:PassRole"], owned, to_ec2),
+            _allow("LetEc2StartSpot", ["iam:CreateServiceLinkedRole"], ["*"], of_spot),
+            _allow("MakeBucket", [f"s3:{action}" for action in _OF_BUCKETS], [bucket_arn]),
+            _allow("UseObjects", _OBJECTS, [f"{bucket_arn}/*"]),
+            _allow("MakeNetworkAndKey", [f"ec2:{action}" for action in _OF_EC2], ["*"]),
+            _allow("EndOwn", ["ec2:TerminateInstances"], [account.ec2("instance/*")], tagged),
+            _allow("ResolveImage", ["ssm:GetParameters"], [_public_images(account)]),
+            _allow("LookAtQuotasAndPrices", _HINTS, ["*"]),
+        ]
+    )
+
+
+_HINTS = [
+    *("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"),
+    *("ec2:GetSpotPlacementScores", "pricing:GetProducts"),
+]
+"""What `ndcl cluster check` and `cost --live` look at, and do without where it is not allowed."""
+_OBJECTS = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+_OF_ROLES = [
+    *("GetRole", "CreateRole", "DeleteRole", "TagRole", "PutRolePermissionsBoundary"),
+    *("GetRolePolicy", "PutRolePolicy", "DeleteRolePolicy", "ListRolePolicies"),
+]
+_OF_PROFILES = [
+    *("GetInstanceProfile", "CreateInstanceProfile", "DeleteInstanceProfile", "TagInstanceProfile"),
+    *("AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile"),
+]
+_OF_BUCKETS = [
+    *("CreateBucket", "DeleteBucket", "ListBucket", "GetBucketLocation", "GetBucketTagging", "PutBucketTagging"),
+    *("GetBucketPublicAccessBlock", "PutBucketPublicAccessBlock", "PutLifecycleConfiguration"),
+    *("GetEncryptionConfiguration", "PutEncryptionConfiguration"),
+]
+_OF_EC2 = [
+    *("CreateSecurityGroup", "DeleteSecurityGroup", "RevokeSecurityGroupIngress"),
+    *("AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"),
+    *("CreateKeyPair", "DeleteKeyPair", "CreatePlacementGroup", "DeletePlacementGroup", "RunInstances", "CreateTags"),
+]
+
+
 def _bucket(account: Account, bucket: str) -> list[Statement]:
     arn = f"arn:{account.partition}:s3:::{bucket}"
-    objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
     return [
         _allow("ListBucket", ["s3:ListBucket", "s3:GetBucketLocation"], [arn]),
-        _allow("UseObjects", objects, [f"{arn}/*"]),
+        _allow("UseObjects", _OBJECTS, [f"{arn}/*"]),
+    ]
+
+
+def _key(kms_key: str | None) -> list[Statement]:
+    """Read and write what the key encrypts."""
+    return [_allow("UseKey", ["kms:Decrypt", "kms:GenerateDataKey"], [kms_key])] if kms_key else []
+
+
+def _key_of_disks(kms_key: str | None) -> list[Statement]:
+    """Have EC2 encrypt the disks of the instances that the head starts."""
+    if kms_key is None:
+        return []
+    actions = ["kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+    for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    return [
+        _allow("UseKeyForDisks", actions, [kms_key]),
+        _allow("LetEc2UseKey", ["kms:CreateGrant"], [kms_key], for_ec2),
     ]
 
 

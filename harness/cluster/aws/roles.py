@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from harness.cluster.aws.desired_state import Step, Wanted
 from harness.cluster.aws.policies import head_policy, trust, worker_policy
 from harness.cluster.aws.session import Session
-from harness.cluster.aws.wanted import Step, Wanted
 
 SPOT_SERVICE = "spot.amazonaws.com"
 
@@ -15,10 +15,12 @@ SPOT_SERVICE = "spot.amazonaws.com"
 def missing(session: Session, wanted: Wanted) -> Iterator[Step]:
     """Role and instance profile of head and workers, and EC2's own role for spot."""
     account, bucket = session.account, wanted.bucket
-    of_head = head_policy(account, bucket, wanted.cluster, wanted.worker_role)
+    of_head = head_policy(account, bucket, wanted.cluster, wanted.worker_role, wanted.kms_key)
     own = "start, tag and end this cluster's instances, and use"
     yield from _role(session.iam, wanted, wanted.head_role, of_head, f"{own} s3://{bucket}")
-    yield from _role(session.iam, wanted, wanted.worker_role, worker_policy(account, bucket), f"use s3://{bucket}")
+    yield from _role(
+        session.iam, wanted, wanted.worker_role, worker_policy(account, bucket, wanted.kms_key), f"use s3://{bucket}"
+    )
     if wanted.has_spot and not session.iam.list_roles(PathPrefix=f"/aws-service-role/{SPOT_SERVICE}/")["Roles"]:
         # An account gets it when it first asks for spot in the console; the head may not make it.
         what = f"make the role of {SPOT_SERVICE}, by which EC2 itself starts spot instances in this account"
@@ -63,10 +65,14 @@ def _role(iam: Any, wanted: Wanted, name: str, policy: dict[str, Any], may: str)
                 RoleName=name,
                 AssumeRolePolicyDocument=json.dumps(trust()),
                 Tags=wanted.marks,
+                **({"PermissionsBoundary": wanted.boundary} if wanted.boundary else {}),
             ),
         )
     else:
         wanted.require_ours(role.get("Tags", ()), f"role {name}")
+        if wanted.boundary not in (None, _boundary_of(role)):
+            limit = partial(iam.put_role_permissions_boundary, RoleName=name, PermissionsBoundary=wanted.boundary)
+            yield Step(what=f"limit role {name} by {wanted.boundary}", do=limit)
     if role is None or _policy_of(iam, name) != policy:
         allow = partial(iam.put_role_policy, RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
         yield Step(what=f"let role {name} {may}, nothing else", do=allow)
@@ -75,6 +81,10 @@ def _role(iam: Any, wanted: Wanted, name: str, policy: dict[str, Any], may: str)
     elif not profile["Roles"]:  # made, but cut off before it had its role
         add = partial(iam.add_role_to_instance_profile, InstanceProfileName=name, RoleName=name)
         yield Step(what=f"put role {name} into its instance profile", do=add)
+
+
+def _boundary_of(role: dict[str, Any]) -> str | None:
+    return (role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
 
 
 def _policy_of(iam: Any, name: str) -> Any:

@@ -12,12 +12,17 @@ from ndcl.errors import UserError
 REFUSED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "403")
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "RequestExpired", "SignatureDoesNotMatch")
 
+NO_CREDENTIALS = "AWS: no credentials found; run aws configure, or set AWS_PROFILE"
+UNKNOWN_ACCOUNT = "ACCOUNT"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """Clients of one region."""
 
     account: Account
+    user: str
+    """Who asks: the last part of the name by which AWS knows the credentials."""
     ec2: Any
     iam: Any
     s3: Any
@@ -25,15 +30,42 @@ class Session:
 
 def open_session(region: str) -> Session:
     """Raises UserError without credentials, without the SDK, or where the region does not answer."""
-    try:
-        import boto3
-    except ModuleNotFoundError:
-        raise UserError("AWS's SDK is not installed; make install, or pip install boto3") from None
+    boto3 = _sdk()
     with answered():
         identity = boto3.client("sts", region_name=region).get_caller_identity()
         clients = {name: boto3.client(name, region_name=region) for name in ("ec2", "iam", "s3")}
     account = Account(number=identity["Account"], region=region, partition=identity["Arn"].split(":")[1])
-    return Session(account=account, **clients)
+    return Session(account=account, user=identity["Arn"].rpartition("/")[2].rpartition(":")[2], **clients)
+
+
+def require_credentials(file: ClusterFile) -> None:
+    """Raise UserError where Ray would find none of AWS on this machine, which it says by a traceback."""
+    if file.kind == "aws" and not file.provider.get("aws_credentials") and not _has_credentials():
+        raise UserError(NO_CREDENTIALS)
+
+
+def account_of(region: str) -> Account:
+    """The account of the credentials; where there are none, with ACCOUNT in place of its number."""
+    if _has_credentials():
+        return open_session(region).account
+    with answered():
+        partition = _sdk().Session().get_partition_for_region(region)
+    return Account(number=UNKNOWN_ACCOUNT, region=region, partition=partition)
+
+
+def _has_credentials() -> bool:
+    """Whether the SDK finds some; nobody is asked whether they are valid."""
+    boto3 = _sdk()
+    with answered():
+        return boto3.Session().get_credentials() is not None
+
+
+def _sdk() -> Any:
+    try:
+        import boto3
+    except ModuleNotFoundError:
+        raise UserError("AWS's SDK is not installed; make install, or pip install boto3") from None
+    return boto3
 
 
 @contextlib.contextmanager
@@ -44,7 +76,7 @@ def answered() -> Iterator[None]:
     try:
         yield
     except NoCredentialsError:
-        raise UserError("AWS: there are no credentials; run aws configure, or set AWS_PROFILE") from None
+        raise UserError(NO_CREDENTIALS) from None
     except NoRegionError:
         raise UserError("AWS: no region is given; set provider.region in the cluster's YAML") from None
     except ClientError as error:
@@ -53,7 +85,7 @@ def answered() -> Iterator[None]:
             raise UserError(f"AWS does not accept the credentials ({code}); log in again") from None
         if code in REFUSED:
             what = f"AWS refuses {error.operation_name} ({message})"
-            raise UserError(f"{what}; use credentials that may do it, or ask who runs the account") from None
+            raise UserError(f"{what}; use credentials with that permission, or ask the account's owner") from None
         raise UserError(f"AWS: {error.operation_name}: {message} ({code})") from None
     except BotoCoreError as error:
         raise UserError(f"AWS can't be asked: {error}; check network, region and credentials") from None

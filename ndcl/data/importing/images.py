@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ndcl.data.store.image_files import in_eight_bits, turn_of
+
 Pixels = NDArray[np.uint8]
 Content = Path | bytes | Pixels
 """A file to read, an encoded image, or pixels [H, W, 3] already decoded."""
@@ -26,17 +28,6 @@ DEFAULT_SIZE = 256
 JPEG_QUALITY = 95
 _DRAFT_OVERSIZE = 2
 """A JPEG may be decoded at a reduced scale that is still this many times the size asked for."""
-_ORIENTATION_TAG = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What brings an image of each EXIF orientation upright; 1 is upright."""
 
 Fit = Literal["stretch", "crop"]
 Format = Literal["raw", "jpeg"]
@@ -109,18 +100,18 @@ def _decode(encoded: bytes, conversion: Conversion) -> tuple[Pixels, bool]:
 
 def _decode_with_pillow(encoded: bytes, conversion: Conversion) -> tuple[Pixels, bool]:
     with _open(encoded) as image:
-        turn = _TURNS.get(_orientation(image))
-        is_plain = image.format == "JPEG" and image.mode == "RGB" and turn is None
+        is_rgb_jpeg = image.format == "JPEG" and image.mode == "RGB"
         original_size = image.size
         if conversion.size is not None:
             width, height = _scaled(image.size, conversion)
             image.draft("RGB", (math.ceil(_DRAFT_OVERSIZE * width), math.ceil(_DRAFT_OVERSIZE * height)))
         _check_memory(image, original_size)
+        turn = turn_of(image)
         upright = _to_rgb(image)
     resized = _resized(upright, conversion)
     if turn is not None:  # after resizing, when there is less to turn; the result is square
         resized = resized.transpose(turn)
-    return np.asarray(resized), is_plain and resized.size == original_size
+    return np.asarray(resized), is_rgb_jpeg and turn is None and resized.size == original_size
 
 
 def _open(encoded: bytes) -> Image.Image:
@@ -131,14 +122,6 @@ def _open(encoded: bytes) -> Image.Image:
         return Image.open(io.BytesIO(encoded))
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1 if there is none, also because the EXIF block is broken: the pixels may yet be good."""
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # parsers of broken EXIF raise nearly anything
-        return 1
 
 
 def _check_memory(image: Image.Image, original_size: tuple[int, int]) -> None:
@@ -153,9 +136,7 @@ def _check_memory(image: Image.Image, original_size: tuple[int, int]) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """In 8-bit colour. Transparency shows white; 16-bit grays keep their high byte."""
-    if image.mode.startswith("I;16"):
-        gray = np.asarray(image, np.uint16)
-        return Image.fromarray(((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+    image = in_eight_bits(image)
     if image.mode in ("I", "F"):
         raise BadImageError("has 32 bits per channel, whose range is unknown; save it with 8 or 16 bits")
     if image.has_transparency_data:

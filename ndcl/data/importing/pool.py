@@ -1,6 +1,6 @@
 """Conversion of many images on all cores: results in the order of the items, memory bounded.
 
-Each process has a connection of its own, so that the death of one is seen at once, also in the middle of a message.
+Each process has its own connection, so that the death of one is seen at once, also in the middle of a message.
 """
 
 import multiprocessing
@@ -48,11 +48,6 @@ def converted(items: Iterable[Item], conversion: Conversion, jobs: int) -> Itera
 def passed_on(items: Iterable[Item]) -> Iterator[Converted]:
     """Items whose content is stored as it is: vectors, or pixels of the right size."""
     return map(unconverted, _chunks(items, _MAX_CHUNK_ITEMS))
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -146,7 +141,8 @@ def _received(connection: Connection, conversion: Conversion) -> tuple[int, Resu
 
 def _killed() -> UserError:
     return UserError(
-        "the system killed a process that converted images, most likely for want of memory; use fewer by --jobs"
+        "the system killed a process that converted images, most likely because memory ran out; "
+        "use fewer processes with --jobs"
     )
 
 

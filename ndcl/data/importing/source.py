@@ -17,9 +17,11 @@ class Item:
     """One input of a source."""
 
     content: Content | NDArray[Any]
-    """An image as a file, encoded or as pixels; or a feature vector [F]."""
+    """An image as a file, encoded or as pixels; or a feature vector [F], of any type of float."""
     label: int
+    """Its index in `classes`; NO_LABEL if it has none."""
     domain: int
+    """Its index in `domains`; NO_LABEL if it has none."""
     path: str
     """Where it comes from, as is shown and stored."""
     split: str = ""
@@ -33,11 +35,13 @@ SourceKind = Literal["images", "pixels", "vectors"]
 
 
 class Source(Protocol):
-    """A list of labelled inputs."""
+    """A list of labelled inputs. What they must be is checked by `CheckedSource`, for all sources alike."""
 
     kind: SourceKind
     classes: tuple[str, ...]
     domains: tuple[str, ...]
+    remarks: tuple[str, ...]
+    """What was made of a layout or of names that the owner may not expect, a sentence each."""
     shape: tuple[int, ...] | None
     """Of one input; None if that is known only once it is decoded."""
     dtype: str

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.cluster.made_clusters import ROOT
+from tests.made.made_ray import MadeRay
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +19,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.chdir(ROOT)
     return folder
+
+
+@pytest.fixture
+def made_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeRay:
+    """A `ray` that answers what the test says, in place of the one beside Python, and credentials for it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made")
+    made = MadeRay(tmp_path / "bin")
+    monkeypatch.setattr("sys.executable", made.python)
+    return made

@@ -1,62 +1,50 @@
 """Bootstrap and the checks of an account against moto's AWS: made once, corrected, taken away; others' things stay."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.stub import Stubber
-from moto import mock_aws
 from ray.autoscaler._private.aws.config import _configure_from_network_interfaces, bootstrap_aws
 from ray.autoscaler._private.util import prepare_config
 from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.cluster.aws import network, policies
-from harness.cluster.aws.account_checks import CHECKS, launches
 from harness.cluster.aws.bootstrap import missing, removal
-from harness.cluster.aws.session import Session, open_session
-from harness.cluster.aws.wanted import Wanted, wanted_by
-from harness.cluster.check import findings_outside
+from harness.cluster.aws.desired_state import Wanted, wanted_by
+from harness.cluster.aws.session import Session
+from harness.cluster.checks.aws_account import CHECKS, launches
+from harness.cluster.checks.check import findings_outside
 from harness.cluster.files import ClusterFile, read_cluster
 from ndcl.errors import UserError
-from tests.harness.cluster.made_clusters import changed, filled_in
-
-REGION = "us-west-2"
-HOME, OFFICE = "203.0.113.7/32", "198.51.100.0/24"
-BUCKET = "ndcl-123456789012-us-west-2"
-IMAGE = "ami-12c6146b"
-"""One that moto has; it has no parameters by which images are found."""
+from tests.harness.cluster.made_accounts import BUCKET, HOME, IMAGE, OFFICE, REGION, made_account, made_session
+from tests.harness.cluster.made_clusters import GROUP, changed, filled_in
 
 
 @pytest.fixture(autouse=True)
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "made")
-    with mock_aws():
+def account() -> Iterator[None]:
+    with made_account():
         yield
 
 
 @pytest.fixture
 def session() -> Session:
-    """Of an account whose default VPC leads to the internet, as a real one does and moto's doesn't."""
-    opened = open_session(REGION)
-    ec2 = opened.ec2
-    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
-    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
-    table = ec2.describe_route_tables()["RouteTables"][0]["RouteTableId"]
-    ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
-    return opened
+    return made_session()
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> ClusterFile:
     def with_bucket_and_image(values: Any) -> None:
         values["metadata"]["results"] = f"s3://{BUCKET}/results"
+        values["provider"]["security_group"] = {"GroupName": "ndcl"}
+        del values["auth"]["ssh_private_key"]
         for node_type in values["available_node_types"].values():
             node_type["node_config"]["ImageId"] = IMAGE
+            del node_type["node_config"]["SecurityGroupIds"], node_type["node_config"]["KeyName"]
 
     return changed("aws", tmp_path, with_bucket_and_image)
 
@@ -69,7 +57,7 @@ TAGGED_EFA = {
 
 
 def bootstrapped(session: Session, file: ClusterFile, cidr: str = HOME) -> Wanted:
-    wanted = wanted_by(file, session, cidr, None)
+    wanted = wanted_by(file, session.account, cidr, None)
     for step in missing(session, wanted, file):
         step.do()
     return wanted
@@ -102,7 +90,7 @@ def test_ssh_is_open_to_the_callers_range_alone_and_follows_it(session: Session,
     group = group_of(session)
     assert open_to(group) == [(22, HOME)]
     assert [pair["GroupId"] for p in group["IpPermissions"] for pair in p["UserIdGroupPairs"]] == [group["GroupId"]]
-    wanted = wanted_by(file, session, OFFICE, None)
+    wanted = wanted_by(file, session.account, OFFICE, None)
     steps = missing(session, wanted, file)
     assert [step.what.split(" in ")[0] for step in steps] == [
         f"close port 22 to {HOME}",
@@ -136,13 +124,13 @@ def test_ray_takes_the_interfaces_of_efa_as_they_are_written(session: Session, t
     file = read_cluster(filled_in("aws-efa", tmp_path))
     node_types = {"available_node_types": copy.deepcopy(dict(file.node_types))}
     gpu = _configure_from_network_interfaces(node_types)["available_node_types"]["gpu"]["node_config"]
-    assert (gpu["SubnetIds"], gpu["SecurityGroupIds"]) == (["subnet-mine"], ["sg-mine"])
+    assert (gpu["SubnetIds"], gpu["SecurityGroupIds"]) == (["subnet-mine"], [GROUP])
 
 
 @pytest.mark.parametrize("cidr", ["0.0.0.0/0", "::/0", "203.0.113.7/24", "home"])
 def test_everybody_and_what_is_no_range_are_refused(cidr: str, session: Session, file: ClusterFile) -> None:
     with pytest.raises(UserError, match="--cidr"):
-        wanted_by(file, session, cidr, None)
+        wanted_by(file, session.account, cidr, None)
 
 
 def test_what_somebody_opened_is_closed_again(session: Session, file: ClusterFile) -> None:
@@ -176,7 +164,7 @@ def test_the_bucket_is_closed_and_closed_again(session: Session, file: ClusterFi
 
 def test_what_others_made_under_the_names_is_left_alone(session: Session, file: ClusterFile) -> None:
     session.iam.create_role(RoleName="ndcl-head", AssumeRolePolicyDocument="{}")
-    wanted = wanted_by(file, session, HOME, None)
+    wanted = wanted_by(file, session.account, HOME, None)
     with pytest.raises(UserError, match="role ndcl-head is there but was not made for cluster ndcl by this command"):
         missing(session, wanted, file)
     assert [step.what for step in removal(session, wanted)] == []
@@ -203,7 +191,7 @@ def test_nothing_is_taken_away_while_instances_are_there(session: Session, file:
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "ray-cluster-name", "Value": "ndcl"}]}]
     made = session.ec2.run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1, TagSpecifications=tags)
     identity = made["Instances"][0]["InstanceId"]
-    with pytest.raises(UserError, match=f"{identity} of cluster ndcl are there; ndcl cluster down first"):
+    with pytest.raises(UserError, match=f"{identity} of cluster ndcl are there; end it with: ndcl cluster down"):
         removal(session, wanted)
     session.ec2.terminate_instances(InstanceIds=[identity])
     assert removal(session, wanted)
@@ -212,7 +200,7 @@ def test_nothing_is_taken_away_while_instances_are_there(session: Session, file:
 def test_efa_gets_its_placement_group(session: Session, tmp_path: Path) -> None:
     """Against the SDK's own model of EC2: moto has no placement groups."""
     file = read_cluster(filled_in("aws-efa", tmp_path))
-    wanted = wanted_by(file, session, HOME, None)
+    wanted = wanted_by(file, session.account, HOME, None)
     ours = {"GroupName": "ndcl-efa", "Tags": wanted.marks}
     with Stubber(session.ec2) as stub:
         stub.add_response("describe_placement_groups", {"PlacementGroups": []})
@@ -258,6 +246,32 @@ def test_before_bootstrap_the_checks_say_what_is_missing(session: Session, file:
         assert any(text in finding for finding in told), text
 
 
+def test_before_bootstrap_it_is_one_finding_with_the_command(
+    session: Session, file: ClusterFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.cluster.aws.session.open_session", lambda region: session)
+    (told,) = [str(finding) for finding in findings_outside(file)]
+    vpc = session.ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    assert told == (
+        f"account: bootstrap makes what is missing: {vpc} has no group ndcl, and Ray would make one with port 22 open "
+        "to everybody, there is no instance profile ndcl-worker, there is no instance profile ndcl-head, "
+        f"there is no bucket s3://{BUCKET}; ndcl cluster bootstrap aws --cluster {file.path}"
+    )
+
+
+def test_subnets_without_a_way_out_are_told_once(
+    session: Session, file: ClusterFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrapped(session, file)
+    monkeypatch.setattr("harness.cluster.aws.session.open_session", lambda region: session)
+    table = session.ec2.describe_route_tables()["RouteTables"][0]["RouteTableId"]
+    session.ec2.delete_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
+    (told,) = [str(finding) for finding in findings_outside(file)]
+    subnets = [subnet["SubnetId"] for subnet in session.ec2.describe_subnets()["Subnets"]]
+    assert all(subnet in told for subnet in subnets)
+    assert "have no route to the internet" in told
+
+
 def test_a_vpc_that_ray_may_choose_without_the_group_is_found(session: Session, file: ClusterFile) -> None:
     bootstrapped(session, file)
     vpc = session.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
@@ -294,10 +308,56 @@ def test_what_the_region_does_not_have_is_found(
     assert all(text in finding for finding in told), told
 
 
+def test_a_cluster_that_was_renamed_after_bootstrap_is_told_once(
+    session: Session, file: ClusterFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrapped(session, file)
+    monkeypatch.setattr("harness.cluster.aws.session.open_session", lambda region: session)
+    renamed = dataclasses.replace(file, values={**file.values, "cluster_name": "mine"})
+    assert [str(finding) for finding in findings_outside(file)] == []
+    assert [str(finding) for finding in findings_outside(renamed)] == [
+        "cluster_name: ndcl-head and ndcl-worker were made for cluster ndcl: the head could start no worker; "
+        f"cluster_name: ndcl, or profiles of other names and ndcl cluster bootstrap aws --cluster {file.path}"
+    ]
+
+
+PUBLIC = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default"
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (f"resolve:ssm:{PUBLIC}-x86_64", None),
+        (f"resolve:ssm:{PUBLIC}-x86", "us-west-2 has no parameter /aws/service/ami-amazon-linux-latest/al2023-ami-ker"),
+        (f"resolve:ssm:{PUBLIC}-arm64", "is for arm64, a g5.xlarge is x86_64"),
+        ("ami-00000000000000000", "us-west-2 has no image ami-00000000000000000"),
+    ],
+)
+def test_an_image_that_is_not_there_or_for_other_machines_is_told_once(
+    image: str, said: str | None, session: Session, file: ClusterFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrapped(session, file)
+    monkeypatch.setattr("harness.cluster.aws.session.open_session", lambda region: session)
+    values = copy.deepcopy(dict(file.values))
+    for name in ("gpu_spot", "gpu_ondemand"):
+        values["available_node_types"][name]["node_config"]["ImageId"] = image
+    told = [str(finding) for finding in findings_outside(dataclasses.replace(file, values=values))]
+    assert len(told) == (said is not None)
+    assert all(said in line and "{gpu_ondemand,gpu_spot}.node_config.ImageId" in line for line in told if said)
+
+
+def test_halves_of_everybody_are_found_in_the_account(session: Session, file: ClusterFile) -> None:
+    bootstrapped(session, file)
+    for half in ("0.0.0.0/1", "128.0.0.0/1"):
+        ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": half}]}
+        session.ec2.authorize_security_group_ingress(GroupId=group_of(session)["GroupId"], IpPermissions=[ssh])
+    assert ["port 22 is open to everybody" in finding for finding in findings(session, file)] == [True]
+
+
 def test_a_private_subnet_is_found(session: Session, file: ClusterFile) -> None:
     for subnet in session.ec2.describe_subnets()["Subnets"]:
         session.ec2.modify_subnet_attribute(SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch={"Value": False})
-    assert any("there is no subnet for head that gives public addresses" in f for f in findings(session, file))
+    assert any("there is no subnet that gives public addresses" in f for f in findings(session, file))
     with pytest.raises(UserError, match="create-default-vpc"):
         bootstrapped(session, file)
 
@@ -321,7 +381,7 @@ def test_without_credentials_it_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     result = CliRunner().invoke(app, ["cluster", "check", str(filled_in("aws", tmp_path))])
     assert result.exit_code == 2
-    assert "account: AWS: there are no credentials; run aws configure, or set AWS_PROFILE" in result.output
+    assert "account: AWS: no credentials found; run aws configure, or set AWS_PROFILE" in result.output
 
 
 def test_what_may_not_be_asked_is_told_and_the_rest_is_checked(
@@ -333,7 +393,7 @@ def test_what_may_not_be_asked_is_told_and_the_rest_is_checked(
         stub.add_client_error("head_bucket", "AccessDenied", "No.")
         told = [str(finding) for finding in findings_outside(file)]
     assert told == [
-        "account: AWS refuses HeadBucket (No.); use credentials that may do it, or ask who runs the account"
+        "account: AWS refuses HeadBucket (No.); use credentials with that permission, or ask the account's owner"
     ]
 
 
@@ -346,7 +406,7 @@ def test_the_command_says_first_what_it_will_do_and_asks(session: Session, tmp_p
     assert session.s3.list_buckets()["Buckets"] == []
     done = CliRunner().invoke(app, [*command, "--yes"])
     assert done.exit_code == 0, done.output
-    assert done.output.endswith(f"next: in {path}, under metadata, write `results: s3://{BUCKET}`\n")
+    assert done.output.endswith(f"next: ndcl cluster bootstrap aws --cluster {path} --write\n")
     assert "nothing to do" in CliRunner().invoke(app, [*command, "--yes"]).output
     gone = CliRunner().invoke(app, [*command[:-2], "--destroy", "--yes"])
     assert gone.exit_code == 0, gone.output

@@ -26,7 +26,7 @@ def replaced(values: Any, key: str, old: str, new: str) -> None:
 
 OF_ANY_LAUNCHER: dict[str, tuple[Change, str]] = {
     "unknown key": (lambda v: v.update(idle_timeout_minute=5), "unknown key; did you mean 'idle_timeout_minutes'?"),
-    "wrong type": (lambda v: v.update(max_workers="8"), "max_workers: '8' is not of type 'integer'"),
+    "wrong type": (lambda v: v.update(max_workers="8"), "max_workers: '8' is not a whole number; 8 without quotes"),
     "missing": (lambda v: v.pop("cluster_name"), "'cluster_name' is missing"),
     "unknown key of a type": (lambda v: types(v)["head"].update(max_worker=1), "head.max_worker: unknown key"),
     "unknown key of the provider": (lambda v: v["provider"].update(regoin="x"), "provider.regoin: unknown key"),
@@ -69,8 +69,8 @@ OF_ANY_LAUNCHER: dict[str, tuple[Change, str]] = {
     "other version": (lambda v: v["metadata"].update(ray_version="2.40.0"), "the nodes run Ray 2.40.0, this machine"),
     "no results": (lambda v: v["metadata"].pop("results"), "results would end with the head"),
     "results on the head": (lambda v: v["metadata"].update(results="/home/ubuntu/r"), "is on no object store"),
-    "stopped nodes": (lambda v: v["provider"].pop("cache_stopped_nodes"), "their disks go on costing"),
-    "spot alone": (lambda v: types(v).pop("gpu_ondemand"), "no on-demand type has the same resources"),
+    "stopped nodes": (lambda v: v["provider"].pop("cache_stopped_nodes"), "their disks keep costing"),
+    "spot alone": (lambda v: types(v).pop("gpu_ondemand"), "no on-demand type has the resources"),
     "no guard": (
         lambda v: replaced(v, "head_start_ray_commands", "harness.cluster.spot_guard", "harness"),
         "nothing starts the spot guard",
@@ -96,20 +96,25 @@ OF_AWS: dict[str, tuple[Change, str]] = {
     ),
     "wrong type": (
         lambda v: config(v)["BlockDeviceMappings"][0]["Ebs"].update(VolumeSize="150"),
-        "Ebs.VolumeSize: '150' is no integer",
+        "Ebs.VolumeSize: '150' is not a whole number; 150 without quotes",
     ),
     "no such value": (
         lambda v: config(v)["BlockDeviceMappings"][0]["Ebs"].update(VolumeType="gp33"),
-        "'gp33' is none of its values; one of standard, io1",
+        "'gp33' is none of its values; did you mean 'gp3'?",
     ),
     "subnet in place of a list": (lambda v: config(v).update(SubnetIds="subnet-1"), "SubnetIds: it is no list"),
     "open port": (
-        lambda v: v["provider"]["security_group"].update(
-            IpPermissions=[{"FromPort": 8265, "ToPort": 8265, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+        lambda v: v["provider"].update(
+            security_group={
+                "IpPermissions": [{"FromPort": 8265, "ToPort": 8265, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+            }
         ),
-        "ports 8265 to 8265 are open to everybody",
+        "port 8265 is open to everybody",
     ),
-    "no group": (lambda v: v["provider"].pop("security_group"), "Ray would make a group with port 22 open"),
+    "no group": (
+        lambda v: [config(v, name).pop("SecurityGroupIds") for name in types(v)],
+        "Ray would make a group with port 22 open",
+    ),
     "spot head": (
         lambda v: config(v).update(InstanceMarketOptions={"MarketType": "spot"}),
         "head.node_config.InstanceMarketOptions: the head is a spot instance",
@@ -135,10 +140,7 @@ OF_AWS: dict[str, tuple[Change, str]] = {
     ),
     "no tags": (lambda v: config(v)["TagSpecifications"].pop(), "volumes have no tag project and owner"),
     "whose key": (
-        lambda v: (
-            v["auth"].update(ssh_private_key="~/.ssh/id_ed25519")
-            or [config(v, name).update(KeyName="k") for name in ("gpu_spot", "gpu_ondemand")]
-        ),
+        lambda v: v["auth"].update(ssh_private_key="~/.ssh/id_ed25519") or config(v).pop("KeyName"),
         "not which key pair of EC2 it belongs to",
     ),
 }
@@ -155,7 +157,7 @@ OF_EFA: dict[str, tuple[Change, str]] = {
         lambda v: config(v, "gpu")["NetworkInterfaces"].append({"SubnetId": "subnet-1", "Groups": ["sg-1"]}),
         "no public address to an instance with several interfaces",
     ),
-    "far apart": (lambda v: config(v, "gpu").pop("Placement"), "gpu has EFA but no placement group"),
+    "far apart": (lambda v: config(v, "gpu").pop("Placement"), "it has EFA but no placement group"),
 }
 OF_GCP: dict[str, tuple[Change, str]] = {
     "typo": (lambda v: config(v).update(machinType="x"), "machinType: unknown key; did you mean 'machineType'?"),
@@ -238,7 +240,7 @@ OF_KUBERAY: dict[str, tuple[Change, str]] = {
     ),
     "typo of a pod": (lambda v: pod(v).update(restartPolcy="Never"), "template.spec.restartPolcy: unknown key"),
     "typo of a container": (lambda v: pod(v)["containers"][0].update(imag="x"), "containers.0.imag: unknown key"),
-    "no mapping": (lambda v: cluster_spec(v).update(authOptions="token"), "expected a mapping, got 'token'"),
+    "no mapping": (lambda v: cluster_spec(v).update(authOptions="token"), "'token' is not a mapping"),
     "old": (lambda v: v.update(apiVersion="ray.io/v1alpha1"), "apiVersion: ray.io/v1"),
     "no containers": (lambda v: pod(v).pop("containers"), "it needs rayStartParams and a template with containers"),
     "no head": (lambda v: cluster_spec(v).pop("headGroupSpec"), "there is no headGroupSpec"),
@@ -248,7 +250,7 @@ OF_KUBERAY: dict[str, tuple[Change, str]] = {
     ),
     "number": (
         lambda v: cluster_spec(v)["workerGroupSpecs"][0]["rayStartParams"].update({"num-cpus": 4}),
-        "rayStartParams.num-cpus: 4 is no text",
+        "rayStartParams.num-cpus: 4 is not a text",
     ),
     "no token": (lambda v: cluster_spec(v).pop("authOptions"), "there is no token"),
     "open service": (

@@ -1,0 +1,1 @@
+"""`ndcl cluster`: clusters before, while and after a sweep runs on them. `app.py` lists the verbs."""

@@ -1,0 +1,1 @@
+"""`ndcl data`: what concerns data sets on disk. `app.py` lists the verbs."""

@@ -1,0 +1,1 @@
+"""What a worker process runs: one training, alone or on several workers. Start at `trial.py`."""

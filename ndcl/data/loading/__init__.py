@@ -1,0 +1,1 @@
+"""Batches of training images: drawn, decoded, augmented ahead of the training. Start at `loader.py`."""

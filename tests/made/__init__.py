@@ -1,0 +1,1 @@
+"""Builders of what tests look at: records, sweeps, stores, images, models."""

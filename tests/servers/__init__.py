@@ -1,0 +1,1 @@
+"""Servers that tests start, and the ports and browsers that they need."""
