@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import boto3
 import pytest
+from ray.autoscaler._private.aws import utils as launcher_of_aws
 
 from tests.harness.cluster.made_clusters import ROOT
 from tests.made.made_ray import MadeRay
@@ -19,6 +21,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.chdir(ROOT)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_account_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS's SDK and Ray's launcher keep the credentials that they have found as long as their process lives."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    for name in ("resource_cache", "client_cache"):
+        getattr(launcher_of_aws, name).cache_clear()
 
 
 @pytest.fixture

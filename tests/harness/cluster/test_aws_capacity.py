@@ -156,7 +156,6 @@ def test_without_credentials_there_are_no_prices_of_now(monkeypatch: pytest.Monk
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps what it has found for another test
     command = ["cluster", "cost", "search_spaces/digits.yaml", "clusters/aws.yaml", "--live"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2
