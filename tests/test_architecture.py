@@ -58,7 +58,7 @@ NDCL = (
         "blocks",
     ),
     ("config", "algorithm_configs", "batch", "gpus"),
-    ("losses", "mixing", "imbalance", "unused", "compatibility"),
+    ("losses", "mixing", "imbalance", "unused", "unreached", "compatibility"),
     ("data", "evaluation"),
     ("models", "measurable"),
     ("algorithms", "parallel", "features"),

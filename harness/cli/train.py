@@ -30,9 +30,12 @@ def train(
     from harness.records.sweep_files import json_of
     from harness.storage import writable
     from harness.trials.standalone import EVALUATIONS, load_training
+    from ndcl.unreached import unreached
 
     loaded = load_training(config, settings or ())
     folder = results / "train" / config.stem
+    for key, what in unreached(loaded).items():
+        say(f"warning: {key}: {what}", error=True)
     buildable(loaded, may_have_unused=(folder / EVALUATIONS).exists() and not fresh)
     with writable(folder):
         for evaluation in _trained(loaded, folder, workers, fresh):

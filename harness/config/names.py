@@ -17,7 +17,9 @@ def _text(value: Any) -> Any:
     """A name as it was meant: YAML reads `2` and `2024-01-01` without quotes as a number and a date."""
     if isinstance(value, (bool, type(None))):
         raise UserError(f"YAML reads this as {value}; put quotes around a name such as 'no' or 'null'")
-    return str(value) if isinstance(value, (int, float, datetime.date)) else value
+    if isinstance(value, float):  # of which 1.10 and 1e3 would become 1.1 and 1000.0
+        raise UserError(f"YAML reads this as the number {value}; put quotes around a name")
+    return str(value) if isinstance(value, (int, datetime.date)) else value
 
 
 def _not_reserved(name: str) -> str:

@@ -12,6 +12,7 @@ from harness.terminal.numbers import duration, size
 from harness.terminal.table import Table
 from ndcl.criteria import CROSS_VALIDATED
 from ndcl.timm_models import known_architecture
+from ndcl.unreached import unreached
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,30 +106,16 @@ def model_warnings(plan: Plan) -> Iterator[str]:
             f"warning: {_named(stuck)}: model.freeze_batchnorm: true with model.weights: none keeps BatchNorm "
             "as it is before training, at which a deep network stays at chance; remove it, or give weights"
         )
-    for key, what in ENDLESS.items():
-        endless = [study for study in plan.studies if _fixed(study, key) >= study.num_steps]
-        if endless:
-            yield (
-                f"warning: {_named(endless)}: {key}: {_fixed(endless[0], key)} of {endless[0].num_steps} steps: "
-                f"{what}; lower it, or train for more steps"
-            )
-
-
-ENDLESS = {
-    "optimizer.warmup_steps": "the learning rate never arrives at its value",
-    "model.head_warmup_steps": "the backbone never learns",
-}
-"""Numbers of steps that may last for the whole of a training, and what follows."""
+    found: dict[tuple[str, str], list[StudyPlan]] = {}
+    for study in plan.studies:
+        for key, what in unreached(study.train_config({})).items():
+            if key not in study.space:
+                found.setdefault((key, what), []).append(study)
+    yield from (f"warning: {_named(studies)}: {key}: {what}" for (key, what), studies in found.items())
 
 
 def _named(studies: Sequence[StudyPlan]) -> str:
     return f"study {studies[0].key.name}" + (f" and {len(studies) - 1} more" if len(studies) > 1 else "")
-
-
-def _fixed(study: StudyPlan, key: str) -> int:
-    """The value that a study gives all its trainings; 0 of one that is searched."""
-    group, _, name = key.partition(".")
-    return 0 if key in study.space else int(study.base[group][name])
 
 
 def _is_stuck(study: StudyPlan) -> bool:

@@ -435,8 +435,17 @@ def test_true_without_weights_is_warned_of() -> None:
 @pytest.mark.parametrize("key", ["optimizer.warmup_steps", "model.head_warmup_steps"])
 def test_a_warm_up_of_the_whole_training_is_told(key: str):
     [line] = model_warnings(plan_of(train={key: 30, "num_steps": 30}))
+    assert line.startswith("warning: study erm.digits.long_tail-65.scan and 7 more: ")
     assert f"{key}: 30 of 30 steps" in line
     assert not [*model_warnings(plan_of(train={key: 29, "num_steps": 30}))]
+
+
+def test_a_patience_that_is_searched_is_left_to_the_search():
+    train = {"averaging.name": "swad", "num_steps": 20, "evaluate_every": 10}
+    [line] = model_warnings(plan_of(train=train))
+    assert "averaging.start_patience: 3 of 2 evaluations" in line
+    space = {"averaging.start_patience": {"type": "int", "low": 1, "high": 2}}
+    assert not [*model_warnings(plan_of(train=train, space=space))]
 
 
 def test_what_trains_several_times_is_told():
