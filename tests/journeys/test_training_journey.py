@@ -51,3 +51,15 @@ def test_a_training_that_is_interrupted_goes_on_alone_and_on_two_processes(clone
     assert evaluations(folder)[: len(second)] == second
     assert evaluations(folder)[-1]["step"] == last + 15
     assert re.search(r"best checkpoint: step \d+", printed)
+
+
+def test_a_fresh_training_that_fails_leaves_the_earlier_one(clone: Clone, folder: Path) -> None:
+    before = evaluations(folder)
+    assert before
+    settings = ("device=cuda", "num_steps=5")
+    printed = clone.type(f"{TRAIN} --fresh", *settings, code=2)
+    assert "cuda" in printed.lower()
+    assert evaluations(folder) == before
+    printed = clone.type(f"{TRAIN} --fresh", "num_steps=5", "optimizer.warmup_steps=5")
+    assert "warning: optimizer.warmup_steps: 5 of 5 steps: the learning rate never arrives at its value" in printed
+    assert [each["step"] for each in evaluations(folder)] == [5]
