@@ -3,7 +3,6 @@
 It can fail on purpose. Objects are files below a folder; what no object lies in is no folder, as in S3.
 """
 
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from typing import BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
+
+from tests.servers.aws_key import aws_key
 
 BUCKET = "bucket"
 
@@ -64,12 +65,12 @@ class ObjectServer(ThreadingHTTPServer):
 @contextmanager
 def serving(root: Path) -> Iterator[ObjectServer]:
     """A server of `root`, on a free port."""
-    os.environ.update(AWS_ACCESS_KEY_ID="user", AWS_SECRET_ACCESS_KEY="password", AWS_EC2_METADATA_DISABLED="true")
     server = ObjectServer(root)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield server
+        with aws_key("user", "password"):
+            yield server
     finally:
         server.shutdown()
         server.server_close()

@@ -1,6 +1,5 @@
 """Object stores on this machine: moto's, which speaks S3, and one that speaks Google's, each in this process."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +7,7 @@ import boto3
 from gcp_storage_emulator.server import create_server
 from moto.server import ThreadedMotoServer
 
+from tests.servers.aws_key import aws_key
 from tests.servers.ports import free_port
 
 BUCKET = "bucket"
@@ -16,14 +16,15 @@ BUCKET = "bucket"
 @contextmanager
 def served_s3() -> Iterator[str]:
     """The URI of an empty bucket, with which pyarrow finds it; the key to it is in the environment."""
-    os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_EC2_METADATA_DISABLED="true")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
     try:
-        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
+        key = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+        client = boto3.Session(**key).client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
         client.create_bucket(Bucket=BUCKET)
-        yield f"s3://{BUCKET}?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+        with aws_key("key", "secret"):
+            yield f"s3://{BUCKET}?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
     finally:
         server.stop()
 
