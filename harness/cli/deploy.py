@@ -34,9 +34,10 @@ def deploy(
     What each algorithm was worth on the domains left out chooses it; leave-one-domain-out over all of them chooses the
     values; final runs make the ensemble. Ctrl-C stops it cleanly, and the same command resumes.
     """
-    from harness.config.commands import ndcl_command, sweep_command
+    from harness.config.commands import ndcl_command, sweep_command, to_continue
     from harness.plan.sweep_file import recorded_values
     from harness.state.deployment import one_problem, study_without_target
+    from harness.storage.storage import recorded_storage
 
     if to.exists():
         raise UserError(f"--to {to}: it exists already; delete it first, or give another folder")
@@ -49,7 +50,8 @@ def deploy(
             f"{folder / SWEEP_FILE} is missing; the command that started the sweep writes it again: {again}"
         )
     problem = one_problem(records, setting)
-    chosen, evidence = _chosen(records, problem, int(resolved["final"]["top_k"]), algorithm)
+    again = to_continue(folder, recorded_storage(folder)) + ("" if resolved["final"]["seeds"] else WITH_SEEDS)
+    chosen, evidence = _chosen(records, problem, int(resolved["final"]["top_k"]), algorithm, again)
     for each in evidence:
         mark = "  <- deployed" if each is chosen else ""
         say(f"{each.algorithm}: on domains that it had not seen {each.expected}{mark}")
@@ -66,10 +68,12 @@ def deploy(
 
 
 CARD = "MODEL_CARD.md"
+WITH_SEEDS = " --set final.seeds=5"
+"""What a sweep that has no final runs is continued with."""
 
 
 def _chosen(
-    records: "list[TrialRecord]", problem: "Problem", top_k: int, algorithm: str | None
+    records: "list[TrialRecord]", problem: "Problem", top_k: int, algorithm: str | None, again: str
 ) -> "tuple[Evidence, list[Evidence]]":
     """The algorithm that is deployed, and all that there is evidence of, the best first. Raises UserError."""
     from harness.state.deployment import evidence_of, without_evidence
@@ -77,7 +81,7 @@ def _chosen(
 
     if (only := without_evidence(records, problem, algorithm)) is not None:
         return only, [only]
-    evidence = evidence_of(records, problem, top_k)
+    evidence = evidence_of(records, problem, top_k, again)
     found = {each.algorithm: each for each in evidence}
     if algorithm is not None and algorithm not in found:
         raise unknown_name("algorithm", algorithm, found)

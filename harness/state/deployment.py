@@ -77,10 +77,12 @@ def one_problem(records: Sequence[TrialRecord], setting: str | None) -> Problem:
     return chosen[0]
 
 
-def evidence_of(records: Sequence[TrialRecord], problem: Problem, top_k: int) -> list[Evidence]:
+def evidence_of(
+    records: Sequence[TrialRecord], problem: Problem, top_k: int, again: str = "ndcl sweep SWEEP.yaml"
+) -> list[Evidence]:
     """The algorithms by their mean over the unseen domains on which all of them have a model, the best first.
 
-    Raises UserError if there is no such domain.
+    Raises UserError if there is no such domain, naming the command that runs the sweep `again`.
     """
     studies: dict[StudyKey, list[TrialRecord]] = {}
     for record in records:
@@ -93,8 +95,8 @@ def evidence_of(records: Sequence[TrialRecord], problem: Problem, top_k: int) ->
     common = [target for target in targets if all((name, target) in by_name for name in algorithms)]
     if not common:
         raise UserError(
-            "no unseen domain has a finished final run of every algorithm, by which one could be chosen; continue with "
-            "the sweep first, with final.seeds of at least 1"
+            "no unseen domain has a finished final run of every algorithm, by which one could be chosen; run the "
+            f"sweep to its end first: {again}"
         )
     evidence = [_evidence(name, {target: by_name[name, target] for target in common}) for name in algorithms]
     return sorted(evidence, key=lambda each: -(each.mean or 0.0))

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.config import load_sweep
 from harness.config.search import WITHOUT_SCHEDULER
+from harness.plan import make_plan
 from harness.records import Journal
-from harness.sweep.prepare import prepare
+from harness.sweep.prepare import prepare, refusal
 from tests.harness.command_line import error_of, run
 from tests.integration import sweeps
 from tests.made.made_records import base, record
@@ -141,3 +143,15 @@ def test_a_damaged_sweep_is_told_before_the_plan_is_shown(ended: Path) -> None:
 def test_a_fault_in_yaml_has_its_line(here: Path) -> None:
     Path("bad.yaml").write_text("a: [1\nb")
     assert "bad.yaml: it is not valid YAML: line 2, column 2: expected ',' or ']'" in error_of("plan", "bad.yaml")
+
+
+def test_a_sweep_without_final_runs_is_deployed_after_what_the_message_names(ended: Path) -> None:
+    error = error_of("deploy", "tiny", "--to", "model")
+    _, named, command = error.partition("by which one could be chosen; run the sweep to its end first: ndcl sweep ")
+    assert named, error
+    path, *options = shlex.split(command)
+    assert options[-2:] == ["--set", "final.seeds=5"]
+    assert "1 trainings of which 1 are done" in run("plan", ended).output
+    planned = run("plan", path, *options)
+    assert "6 trainings of which 1 are done" in planned.output
+    assert refusal(make_plan(load_sweep(Path(path), ["final.seeds=5"]), Path("results"))) is None
