@@ -39,9 +39,18 @@ def open_session(region: str) -> Session:
 
 
 def require_credentials(file: ClusterFile) -> None:
-    """Raise UserError where Ray would find none of AWS on this machine, which it says by a traceback."""
-    if file.kind == "aws" and not file.provider.get("aws_credentials") and not _has_credentials():
-        raise UserError(NO_CREDENTIALS)
+    """Raise UserError where Ray would find none of AWS on this machine, or temporary ones that have expired.
+
+    It says either by a traceback.
+    """
+    if file.kind != "aws" or file.provider.get("aws_credentials"):
+        return
+    with answered():
+        found = _sdk().Session().get_credentials()
+        if found is None:
+            raise UserError(NO_CREDENTIALS)
+        if found.get_frozen_credentials().token:
+            _sdk().client("sts", region_name=file.provider["region"]).get_caller_identity()
 
 
 def account_of(region: str) -> Account:

@@ -1,9 +1,13 @@
 """What every verb says to a broken cluster's file: what check says, before anything is sent, and no traceback."""
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from harness.cli import app
@@ -122,9 +126,7 @@ def test_without_credentials_every_verb_that_goes_to_the_account_says_so_in_one_
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    words = [word for word in WORDS.get(verb, [verb, "FILE"]) if word not in ("--policy", "--from-storage")]
-    path = str(filled_in("aws", tmp_path))
-    result = CliRunner().invoke(app, ["cluster", *(path if word == "FILE" else word for word in words)])
+    result, path = _typed(verb, tmp_path)
     assert result.exit_code == 2, result.output
     said = "AWS: no credentials found; run aws configure, or set AWS_PROFILE"
     if verb == "check":
@@ -132,6 +134,57 @@ def test_without_credentials_every_verb_that_goes_to_the_account_says_so_in_one_
     else:
         assert result.output == f"ndcl: error: {said}\n"
     assert made_ray.calls() == []
+
+
+class _Expired(BaseHTTPRequestHandler):
+    """Answers as AWS does where a temporary key has expired."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        said = "<Error><Type>Sender</Type><Code>ExpiredToken</Code><Message>it has expired</Message></Error>"
+        answer = f"<ErrorResponse>{said}<RequestId>1</RequestId></ErrorResponse>".encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def expired() -> Iterator[str]:
+    """The address of a server for which every key has expired."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Expired) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "cost"])
+def test_with_a_key_that_has_expired_every_verb_says_so_in_one_line(
+    made_ray: MadeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expired: str, verb: str
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of yesterday")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", expired)
+    result, path = _typed(verb, tmp_path)
+    assert result.exit_code == 2, result.output
+    said = "AWS does not accept the credentials (ExpiredToken); log in again"
+    if verb == "check":
+        assert result.stdout.splitlines()[0] == f"{path}: account: {said}"
+    else:
+        assert result.output == f"ndcl: error: {said}\n"
+    assert made_ray.calls() == []
+
+
+def _typed(verb: str, tmp_path: Path) -> tuple[Result, str]:
+    """A verb on a file that bootstrap has filled in, and that file's path."""
+    words = [word for word in WORDS.get(verb, [verb, "FILE"]) if word not in ("--policy", "--from-storage")]
+    path = str(filled_in("aws", tmp_path))
+    return CliRunner().invoke(app, ["cluster", *(path if word == "FILE" else word for word in words)]), path
 
 
 def test_credentials_of_the_file_itself_are_enough(
