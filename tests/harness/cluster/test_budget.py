@@ -21,12 +21,13 @@ from tests.harness.cluster.made_clusters import ROOT, changed
 from tests.harness.cluster.test_cost import PRICES
 
 SWEEP = """
-import signal, sys, time
+import pathlib, signal, sys, time
 def stop(*_):
     print("stopped cleanly", flush=True)
     sys.exit(130)
 signal.signal(signal.SIGTERM, stop)
 print("begun", flush=True)
+pathlib.Path(sys.argv[3]).touch()
 time.sleep(float(sys.argv[1]))
 sys.exit(int(sys.argv[2]))
 """
@@ -64,21 +65,42 @@ def test_the_limits_that_the_spot_guard_has_changed_are_no_limits_here(tmp_path:
     assert meter_of(file.values, PRICES).hour({"gpu_spot": 1}).most == 2.0
 
 
-def watched(meter: Meter, dollars: float, seconds: float, code: int = 0, **nodes: int) -> int:
-    watch = Watch(meter, dollars, lambda: nodes, poll_seconds=0.1)
-    return watch.run([sys.executable, "-c", SWEEP, str(seconds), str(code)])
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A file that the sweep makes once it can be stopped cleanly."""
+    return tmp_path / "begun"
 
 
-def test_a_sweep_within_its_budget_ends_as_it_does(meter: Meter, capfd: pytest.CaptureFixture[str]) -> None:
-    assert watched(meter, 5, 0.5, 3, head=1) == 3
+def watched(
+    meter: Meter, begun: Path, dollars: float, seconds: float, code: int = 0, nodes: Mapping[str, int] | None = None
+) -> int:
+    """Run the sweep; it is looked at once it has begun. Without `nodes` none can be seen."""
+
+    def look() -> Mapping[str, int]:
+        while not begun.exists():
+            time.sleep(0.01)
+        if nodes is None:
+            raise ConnectionError("Ray is restarting")
+        return nodes
+
+    watch = Watch(meter, dollars, look, poll_seconds=0.1)
+    return watch.run([sys.executable, "-c", SWEEP, str(seconds), str(code), str(begun)])
+
+
+def test_a_sweep_within_its_budget_ends_as_it_does(
+    meter: Meter, begun: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert watched(meter, begun, 5, 0.5, 3, {"head": 1}) == 3
     output = capfd.readouterr().out
     assert "stopped" not in output
     assert "budget: 0.00 to 0.00 of 5.00 US dollars spent in" in output
 
 
-def test_a_sweep_is_stopped_cleanly_when_its_budget_is_spent(meter: Meter, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_is_stopped_cleanly_when_its_budget_is_spent(
+    meter: Meter, begun: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     thousands = 10**6  # of dollars an hour, so that two rounds are enough
-    assert watched(meter, 100, 600, head=1, gpu_spot=thousands) == 130
+    assert watched(meter, begun, 100, 600, nodes={"head": 1, "gpu_spot": thousands}) == 130
     output = capfd.readouterr().out
     assert "stopped cleanly" in output
     [line] = [line for line in output.splitlines() if line.startswith("budget: ")]
@@ -96,16 +118,14 @@ def test_a_sweep_that_does_not_stop_is_killed(
     assert "budget: " in capfd.readouterr().out
 
 
-def test_nodes_that_can_not_be_seen_spend_the_budget_too(meter: Meter, capfd: pytest.CaptureFixture[str]) -> None:
-    def look() -> Mapping[str, int]:
-        raise ConnectionError("Ray is restarting")
-
-    watch = Watch(meter, 0.0001, look, poll_seconds=0.1)
-    assert watch.run([sys.executable, "-c", SWEEP, "600", "0"]) == 130
+def test_nodes_that_can_not_be_seen_spend_the_budget_too(
+    meter: Meter, begun: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert watched(meter, begun, 0.0001, 600) == 130
     assert "stopped cleanly" in capfd.readouterr().out
 
 
-def test_a_stop_of_the_job_is_left_to_the_sweep(meter: Meter, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_stop_of_the_job_is_left_to_the_sweep(meter: Meter, begun: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """`ray job stop` sends SIGTERM to both processes; here the sweep is sent its own by the timer."""
 
     def stop() -> None:
@@ -119,7 +139,7 @@ def test_a_stop_of_the_job_is_left_to_the_sweep(meter: Meter, capfd: pytest.Capt
     seen: list[str] = []
     thread = threading.Thread(target=stop)
     thread.start()
-    assert watched(meter, 5, 600, head=1) == 130
+    assert watched(meter, begun, 5, 600, nodes={"head": 1}) == 130
     thread.join()
 
 
@@ -131,6 +151,7 @@ def test_a_sweep_does_not_outlive_its_watch(tmp_path: Path) -> None:
         f"budget.main(lambda: {{'head': 1}}, pathlib.Path({str(config)!r}))"
     )
     words = ["--dollars", "5", "--poll-seconds", "0.1", sys.executable, "-c", SWEEP, "600", "0"]
+    words.append(str(tmp_path / "begun"))
     watch: Any = subprocess.Popen([sys.executable, "-c", code, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     lines = iter(watch.stdout.readline, "")
     assert "begun\n" in lines
