@@ -22,7 +22,10 @@ class Iga(Algorithm):
     def walk(self, walk: Walk, step: int) -> Loss:
         """All gradients, all products with Hessians, and one step of the optimiser."""
         risks, gradients = zip(*(walk.gradient(domain) for domain in range(walk.num_domains)), strict=True)
-        mean = [torch.stack(by_domain).mean(dim=0) for by_domain in zip(*gradients, strict=True)]
+        mean = [each.clone() for each in gradients[0]]
+        for gradient in gradients[1:]:
+            torch._foreach_add_(mean, gradient)
+        torch._foreach_div_(mean, walk.num_domains)
         penalty, total_gradient = torch.zeros_like(risks[0]), [each.clone() for each in mean]
         for domain, gradient in enumerate(gradients):
             apart = [own - common for own, common in zip(gradient, mean, strict=True)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ndcl.algorithm_configs.gradients import PGradConfig
 from ndcl.algorithms.base import Algorithm, Loss, SourceDomains, Walk, generator, total_of
+from ndcl.algorithms.memory_order import memory_order
 
 PASSES = 3
 """Over the domains, each with a third of every domain's rows."""
@@ -63,7 +64,8 @@ def products(ways: Sequence[Sequence[Tensor]]) -> Tensor:
     """[n - 1, n - 1] float64 scalar products of the ways to each point from the first, by parameter."""
     found = torch.zeros((len(ways), len(ways)), dtype=torch.float64, device=ways[0][0].device)
     for parts in zip(*ways, strict=True):
-        rows = torch.stack([part.flatten() for part in parts])
+        order = memory_order(parts[0])
+        rows = torch.stack([part.permute(order).flatten() for part in parts])
         found += (rows @ rows.T).double()
     return found
 

@@ -126,6 +126,18 @@ def walked(case: Case) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in case.network.parameters()])
 
 
+@pytest.mark.parametrize("backbone", ["small_cnn", "resnet18"])
+@pytest.mark.parametrize("algorithm", ["and_mask", "sand_mask"])
+def test_a_rule_gives_the_same_whatever_the_order_in_memory(algorithm: str, backbone: str) -> None:
+    case = Case(config_of(algorithm, model={"backbone": backbone, "freeze_batchnorm": True}), dtype=torch.float32)
+    gradients = [gradient_of_risk(case, domain) for domain in range(DOMAINS)]
+    for parameter, by_domain in zip(case.network.parameters(), zip(*gradients, strict=True), strict=True):
+        found = case.algorithm.combine(torch.stack(by_domain), 0)
+        plain = case.algorithm.combine(torch.stack([each.contiguous() for each in by_domain]), 0)
+        torch.testing.assert_close(found, plain, rtol=1e-6, atol=0)
+        assert found.shape == parameter.shape
+
+
 def gradient_of_risk(case: Case, domain: int) -> list[torch.Tensor]:
     rows = slice(domain * ROWS, (domain + 1) * ROWS)
     risk = torch.nn.functional.cross_entropy(case.network(case.batch.inputs[rows]), case.batch.layout.labels[rows])
