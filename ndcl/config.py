@@ -118,6 +118,10 @@ class ModelConfig:
     """Stages, counted from the input, that keep their weights; the head is none of them."""
     head_warmup_steps: int = 0
     """Steps in which the head is trained alone, before all is (LP-FT, Kumar et al. 2022, arXiv 2202.10054)."""
+    head_seed: int | None = None
+    """Seed of the head's first weights, and of batches, augmentation and dropout in the `head_warmup_steps`, so that
+    trainings of several seeds leave these with one head (DiWA, Rame et al. 2022, arXiv 2205.09739); default: the
+    training's own."""
     freeze_batchnorm: bool | None = None
     """Keep BatchNorm in evaluation mode; default: with pretrained weights, as the field does. At the statistics of a
     network from scratch, mean 0 and deviation 1, a deep one hardly learns."""
@@ -142,6 +146,8 @@ class ModelConfig:
         positive("lora_alpha", self.lora_alpha)
         at_least(0, "freeze_stages", self.freeze_stages)
         at_least(0, "head_warmup_steps", self.head_warmup_steps)
+        if self.head_seed is not None:
+            at_least(0, "head_seed", self.head_seed)
         if self.norm == "group" and self.weights != "none":
             raise UserError(
                 "norm: group is for networks from scratch, and weights are made for batch; set weights to none"
@@ -310,6 +316,11 @@ class TrainConfig:
         require(len(self.select_by) > 0, "select_by", self.select_by, "it must name at least one criterion")
         if "oracle_accuracy" in self.select_by and not self.oracle:
             raise UserError("select_by: oracle_accuracy sees the target domain; set oracle: true as well to allow it")
+
+    def seed_at(self, step: int) -> int:
+        """Seed of the batch, its augmentation and dropout at a step, counted from 0."""
+        shared = self.model.head_seed
+        return shared if shared is not None and step < self.model.head_warmup_steps else self.seed
 
     def _require_that_it_works(self) -> None:
         """Refuse an algorithm with a network that it can't change, or with a layout that it can't be run in."""

@@ -200,7 +200,7 @@ class TopTrials(StrictModel):
 @value_check
 def _ensemble(values: Any) -> Any:
     if isinstance(values, dict) and set(values) != {"top_k"}:
-        raise UserError(f"{values} is not valid; give seeds, none, or the number of trials as {{top_k: 2}}")
+        raise UserError(f"{values} is not valid; give seeds, weights, none, or the number of trials as {{top_k: 2}}")
     return "none" if values is None else values
 
 
@@ -212,12 +212,21 @@ class FinalSpec(StrictModel):
     top_k: int = Field(default=1, ge=1)
     """So many of each study's best trials are repeated; which of them counts is decided by their final runs' means of
     the objective."""
-    ensemble: Annotated[Literal["seeds", "none"] | TopTrials, BeforeValidator(_ensemble)] = "seeds"
+    ensemble: Annotated[Literal["seeds", "weights", "none"] | TopTrials, BeforeValidator(_ensemble)] = "seeds"
     """Which final runs of a study answer as one model: those of the values that it settles on, none, or those of its
-    best `top_k` trials, at most as many as are repeated. It costs an evaluation of each, and no training."""
+    best `top_k` trials, at most as many as are repeated. `weights`: those of `seeds`, as one network whose weights are
+    the mean of theirs, where that is no worse on source domains. It costs an evaluation of each, and no training."""
     resources: TrialResources | None = None
     """What a final run occupies; null: what a search trial does. With others, final runs wait until all searches are
     over."""
+
+    @model_validator(mode="after")
+    def _has_runs(self) -> "FinalSpec":
+        if self.ensemble == "weights" and self.seeds < 2:
+            raise UserError(
+                f"ensemble: weights: with seeds: {self.seeds} there are none to average; raise it to 2 or more"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_trials(self) -> "FinalSpec":

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.config.search import WITHOUT_SCHEDULER
 from harness.config.space import extremes
+from harness.plan.shared_start import require_shared_start
 from harness.plan.studies import StudyPlan
 from ndcl.compatibility import require_fit, require_steps
 from ndcl.config import TrainConfig
@@ -84,6 +85,7 @@ def check_studies(studies: Sequence[StudyPlan]) -> None:
     for study in studies:
         _check_space(study)
         _check_scheduler(study)
+        require_shared_start(study)
 
 
 def _check_file_names(studies: Sequence[StudyPlan]) -> None:

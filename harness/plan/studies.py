@@ -37,6 +37,8 @@ class StudyPlan:
     """Whether final runs are combined."""
     ensemble_trials: int | None = None
     """Of how many of the best trials; None: of the one that the study settles on."""
+    averages_weights: bool = False
+    """Whether they become one network, the mean of their weights."""
     objectives: tuple[str, ...] = (DEFAULT_OBJECTIVE,)
     """What is maximised; several make a Pareto front."""
     second_look: SecondLook | None = None
@@ -126,6 +128,7 @@ class StudyPlan:
             top_k=self.top_k,
             has_ensemble=self.has_ensemble,
             ensemble_trials=self.ensemble_trials,
+            averages_weights=self.averages_weights,
             second_look=self.second_look,
         )
         more_seeds = self.final_seeds[: len(earlier.final_seeds)] == earlier.final_seeds
@@ -194,6 +197,7 @@ def _study(config: SweepConfig, data: DataSpec, imbalance: ImbalanceSpec, target
         top_k=config.final.top_k,
         has_ensemble=config.final.ensemble != "none",
         ensemble_trials=config.final.ensemble.top_k if isinstance(config.final.ensemble, TopTrials) else None,
+        averages_weights=config.final.ensemble == "weights",
         objectives=config.search.objective,
         second_look=config.search.select,
         sampler=config.search.sampler,

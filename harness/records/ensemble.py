@@ -1,9 +1,10 @@
 """Which final runs of a study make up its ensemble, and which record tells what that is worth. Pure."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from harness.records.record import TrialRecord
-from harness.records.selection import chosen_finals, select
+from harness.records.selection import best_checkpoint, chosen_finals, select
 
 
 def ensemble_members(records: Sequence[TrialRecord], top_k: int, num_trials: int | None) -> list[TrialRecord]:
@@ -38,3 +39,11 @@ def shown_ensemble(records: Sequence[TrialRecord], top_k: int) -> TrialRecord | 
         if record.stage == "ensemble" and record.state == "finished" and judged <= set(record.members)
     ]
     return max(found, key=lambda record: record.number, default=None) if judged else None
+
+
+def refused_weights(record: TrialRecord) -> dict[str, Any] | None:
+    """Of an ensemble in place of averaged weights, which were worse on source domains: by which `criteria`, their
+    `value`, and that of the `members` on the mean. None where the weights are averaged, or were not to be.
+    """
+    about: dict[str, Any] = (best_checkpoint(record) or {}).get("ensemble", {}).get("averaged_weights", {})
+    return about if about and not about["is_kept"] else None

@@ -26,6 +26,8 @@ FIRST_VALUES = "values from an earlier sweep"
 CHECKPOINT_BY = "checkpoint chosen by"
 """Note of a trial that is not judged at the checkpoint where its own criteria are highest: by which it is chosen. Of a
 second look these are the search's; of a search by likelihood see `harness.records.selection.checkpoint_criteria`."""
+AVERAGED = "weights are averaged"
+"""Note of an ensemble that is to be one network, the mean of its members' weights; true."""
 ENVIRONMENT = "environment"
 """Key of a reported evaluation: what its trial knows of where it runs."""
 ENDED: tuple[State, ...] = ("finished", "pruned", "failed")

@@ -194,7 +194,7 @@ def deploy_sweep(
             "seed": search["seed"],
             "warm_start": warm_start if is_searched else None,
         },
-        "final": {**final, "top_k": 1, "ensemble": "seeds"},
+        "final": {**final, "top_k": 1, "ensemble": "weights" if final.get("ensemble") == "weights" else "seeds"},
     }
     among = [(resolved["data"], dataset), (resolved["imbalance"], setting)]
     values["name"] = _name_of(values, [name for several, name in among if len(several) > 1], earlier)

@@ -57,7 +57,13 @@ def ensembles_of(
                 f"study {record.study.name} has no ensemble to distil; it takes at least two final runs and "
                 f"final.ensemble: seeds, then: {again}"
             )
-        if (combination := combination_of(record)) is not None and combination.of == "logits":
+        of = combination.of if (combination := combination_of(record)) else "probabilities"
+        if of == "weights":
+            raise UserError(
+                f"study {record.study.name}: its averaged weights are one network already, as fast as a single run; "
+                "use what ndcl export writes"
+            )
+        if of == "logits":
             raise UserError(
                 f"study {record.study.name}: its ensemble of linear heads is one head already, as fast as a single "
                 "one; use what ndcl export writes"

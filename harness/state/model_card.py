@@ -24,13 +24,12 @@ def model_card(description: "Description", record: TrialRecord, chosen: Evidence
     origin, best = description.origin, best_checkpoint(record) or {}
     validation = best.get("validation", {})
     data, config = origin["data"], origin["config"]
-    size = len(description.members.models) if description.members else 1
     seeds = origin.get("seeds") or [config["seed"]]
     lines = [
         f"# Model of {data['name']} for a new domain",
         "",
         f"{chosen.algorithm} with {description.model.backbone}, "
-        f"{f'an ensemble of {size} networks' if size > 1 else 'one network'} (seeds {', '.join(map(str, seeds))}), "
+        f"{_form(description)} (seeds {', '.join(map(str, seeds))}), "
         f"trained on all {len(validation)} labelled domains: {', '.join(validation)}.",
         "",
         "## What to expect",
@@ -54,6 +53,12 @@ def model_card(description: "Description", record: TrialRecord, chosen: Evidence
         "",
     ]
     return "\n".join(lines)
+
+
+def _form(description: "Description") -> str:
+    if description.members:
+        return f"an ensemble of {len(description.members.models)} networks"
+    return "the averaged weights of several networks" if "averaged" in description.origin else "one network"
 
 
 def _expectation(chosen: Evidence, evidence: Sequence[Evidence], domains: Sequence[str]) -> list[str]:

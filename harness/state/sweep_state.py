@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.records import ENDED, STAGES, Stage, TrialRecord
 from harness.records.ensemble import ensemble_members
-from harness.records.record import phase_of
+from harness.records.record import AVERAGED, phase_of
 
 if TYPE_CHECKING:
     from harness.plan import StudyPlan
@@ -214,7 +214,7 @@ class SweepState:
             return None
         members = ensemble_members([*self.judged_records(study), *final], study.top_k, study.ensemble_trials)
         names = tuple(member.name for member in members)
-        if not members or any(record.members == names for record in done):
+        if not members or (done and _is_of(done[-1], names, study)):
             return None
         return NextTrial(
             study=study,
@@ -229,6 +229,11 @@ class SweepState:
 def _may_go_on(record: TrialRecord) -> bool:
     """Whether a trial that waited for its population knows how far to train next."""
     return record.state == "waiting" and (record.until is None or record.until > record.step)
+
+
+def _is_of(ensemble: TrialRecord, names: tuple[str, ...], study: "StudyPlan") -> bool:
+    """Whether it combines these members in the way that the study wants it."""
+    return ensemble.members == names and bool(ensemble.notes.get(AVERAGED)) == study.averages_weights
 
 
 def _free_number(records: list[TrialRecord]) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.cluster.notice import NodeNotice
 from harness.plan.warm_start import warm_values
 from harness.records import ENDED, STAGES, Journal, State, TrialRecord, best_checkpoint, select
-from harness.records.record import CHECKPOINT_BY, FIRST_VALUES, WARM_STARTED, phase_of
+from harness.records.record import AVERAGED, CHECKPOINT_BY, FIRST_VALUES, WARM_STARTED, phase_of
 from harness.records.revision import git_revision
 from harness.records.selection import checkpoint_criteria, with_one_confusion
 from harness.search import population
@@ -107,6 +107,7 @@ class SweepController:
                     "folder": trial_folder(record.name, record.step if record.checkpoint else 0),
                     "segments": _segments(due.study, record),
                     "members": [_member(member) for member in due.members],
+                    "averages_weights": bool(record.notes.get(AVERAGED)),
                     "resume_from": record.checkpoint,
                     "take_over": bool(record.schedule),
                     "digest": self._digests.get(Source.of(record.config)),
@@ -278,7 +279,9 @@ class SweepController:
         if due.members:
             first = due.members[0]
             names = tuple(member.name for member in due.members)
-            return replace(record, values=first.values, schedule=first.schedule, config=first.config, members=names)
+            kind = {AVERAGED: True} if study.averages_weights else {}
+            record = replace(record, values=first.values, schedule=first.schedule, config=first.config)
+            return replace(record, members=names, notes=kind)
         if due.repeats is not None:
             values, schedule = due.repeats.recipe
             record = replace(record, values=values, schedule=schedule)

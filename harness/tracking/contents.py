@@ -6,6 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from harness.records import TrialRecord, best_checkpoint
+from harness.records.ensemble import refused_weights
+from harness.records.record import AVERAGED
 from harness.records.revision import DIRTY
 from harness.records.selection import criteria, shown_value
 from harness.state import StudySummary
@@ -149,9 +151,23 @@ def trial_note(record: TrialRecord) -> str:
     best = best_checkpoint(record)
     if best is not None:
         lines.append(f"Best checkpoint: step {best['step']}, {' and '.join(criteria(record))} {_shown(record)}.")
+    lines += _form_of(record)
     if record.values:
         lines.append("\n".join(["| searched | value |", "| --- | --- |", *_rows(record.values)]))
     return "\n\n".join(lines)
+
+
+def _form_of(record: TrialRecord) -> list[str]:
+    """What an ensemble whose weights were to be averaged has become."""
+    if not record.notes.get(AVERAGED) or best_checkpoint(record) is None:
+        return []
+    refused = refused_weights(record)
+    if refused is None:
+        return ["One network: the mean of its members' weights."]
+    return [
+        f"An ensemble: the mean of its members' weights has {percent(refused['value'])} "
+        f"{' and '.join(refused['criteria'])}, the members {percent(refused['members'])} on average."
+    ]
 
 
 def study_note(state: StudySummary) -> str:

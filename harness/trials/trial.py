@@ -110,7 +110,9 @@ def evaluated(
     problem = problem_of(_problem_key(segments[0][1]), config.get("digest"))
     usage, where = Usage(), {ENVIRONMENT: environment(problem)}
     if config.get("members"):
-        yield None, evaluated_ensemble(config["members"], problem, {"system": usage.since_last()} | where)
+        besides = {"system": usage.since_last()} | where
+        averages = bool(config.get("averages_weights"))
+        yield None, evaluated_ensemble(config["members"], problem, besides, averages_weights=averages)
         return
     with _newest_checkpoint(own, config["resume_from"]) as folder:
         if folder is None and config["resume_from"] is not None and config["take_over"]:

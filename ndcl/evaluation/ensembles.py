@@ -18,8 +18,9 @@ from ndcl.evaluation.calibration import fit_temperature, negative_log_likelihood
 class Combination:
     """How the members' logits become one answer."""
 
-    of: Literal["probabilities", "logits"]
-    """What is averaged. `logits`: only of linear heads on the same inputs, which are then one linear head."""
+    of: Literal["probabilities", "logits", "weights"]
+    """What is averaged. `logits`: only of linear heads on the same inputs, which are then one linear head. `weights`:
+    the members are one network before they answer, so that there are no logits of theirs to combine."""
     scales: tuple[float, ...]
     """Factor on each member's logits before; one each, all 1: as they are."""
     temperature: float = 1.0
@@ -36,6 +37,7 @@ def combined(logits: Tensor, combination: Combination) -> Tensor:
 
     Of averaged probabilities (deep ensembles, Lakshminarayanan et al. 2017) they are the log.
     """
+    assert combination.of != "weights", "a single network answers"
     scales = torch.tensor(combination.scales, dtype=logits.dtype, device=logits.device)
     scaled = logits * scales[:, None, None]
     if combination.of == "logits":

@@ -6,6 +6,7 @@ from functools import partial
 from typing import cast
 
 import torch
+from torch import nn
 
 from ndcl.architectures import PRETRAINED
 from ndcl.compatibility import require_fit
@@ -29,6 +30,8 @@ BACKBONES: dict[str, Callable[[ModelConfig, tuple[int, ...]], Backbone]] = {
 def build_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes: int, seed: int) -> Network:
     """The network for inputs of `input_shape` ((H, W, 3) or (F,)), initialised from `seed` alone, channels last.
 
+    Its head is initialised from `config.head_seed`, if there is one.
+
     Raises UserError for an unknown backbone, weights that cannot be had or do not fit, inputs of the wrong kind or
     size, more frozen stages than there are.
     """
@@ -37,6 +40,9 @@ def build_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(builder(config, input_shape), num_classes, config)
+        if config.head_seed is not None:
+            torch.manual_seed(config.head_seed)
+            cast(nn.Linear, network[1]).reset_parameters()
     return network.to(memory_format=torch.channels_last)
 
 

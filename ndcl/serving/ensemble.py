@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ndcl.evaluation.ensembles import Combination, combined, disagreement
+from ndcl.models.mean import MeanState
 from ndcl.serving.classifier import Classifier, State
 
 
@@ -69,3 +70,13 @@ def one_head(members: Sequence[Classifier], combination: Combination) -> Classif
     merged = members[0]
     merged.network.load_state_dict(states[0] | {name: (value / len(states)).float() for name, value in sums.items()})
     return merged
+
+
+def one_network(members: Sequence[Classifier]) -> Classifier:
+    """The network whose weights are the mean of the members', all of one architecture; the first becomes it."""
+    mean = MeanState()
+    for member in members:
+        mean.add(member.network.state_dict())
+    averaged = members[0]
+    averaged.network.load_state_dict(mean.state())
+    return averaged

@@ -24,7 +24,7 @@ from ndcl.models.adapting import merge
 from ndcl.parallel import resolve_device
 from ndcl.serving.classifier import Classifier
 from ndcl.serving.description import WEIGHTS, Description, Format, Inputs, KnownSources, Members, inputs_of
-from ndcl.serving.ensemble import Ensemble, one_head
+from ndcl.serving.ensemble import Ensemble, one_head, one_network
 from ndcl.serving.formats import Servable, write_weights
 from ndcl.serving.model import Model
 from ndcl.serving.sources import look_at_sources, write_sources
@@ -42,7 +42,8 @@ def export(
     """Write the best network of a checkpoint, by the criteria of its training, as a model to `folder`.
 
     Of several checkpoints, of one data set, it is their ensemble: by the `combination`, or else by averaged
-    probabilities. Averaged linear heads become a single one. The combination of one checkpoint tells its temperature.
+    probabilities. Averaged linear heads become a single one, and so do networks whose weights are averaged. The
+    combination of one checkpoint tells its temperature.
     `selective` is what `ndcl predict --reject` goes by.
 
     `folder` must not exist yet, and appears whole or not at all; `Model.load` opens it. Classes and preprocessing are
@@ -95,6 +96,8 @@ def open_checkpoints(
     if len(members) == 1:
         return members[0], values
     origin = first["origin"] | {"seeds": [each["origin"]["config"]["seed"] for each in (first, *others)]}
+    if combination.of == "weights":
+        return one_network(members), values | {"origin": origin | {"averaged": "weights"}}
     head = one_head(members, combination)
     if head is not None:
         return head, values | {"origin": origin}

@@ -66,7 +66,6 @@ def ensemble_evaluation(
     answers = [torch.cat([combined(rows, plain) for rows in torch.split(part, _ROWS, dim=1)]) for part in parts]
     evaluation = evaluated(problem, answers, configs[0].num_steps, seconds, {}, oracle=oracle)
     apart = [torch.cat([disagreement(rows) for rows in torch.split(part, _ROWS, dim=1)]) for part in parts]
-    hits = answers[num_domains].argmax(dim=1).numpy() == problem.store.labels[problem.target_test]
     return evaluation, {
         "of": chosen.of,
         "scales": list(chosen.scales),
@@ -75,8 +74,17 @@ def ensemble_evaluation(
             "source": _mean(torch.cat(apart[:num_domains])),
             "target": _mean(apart[num_domains]),
         },
+        **target_facts(problem, answers[num_domains]),
+    }
+
+
+def target_facts(problem: Problem, logits: Tensor) -> dict[str, Any]:
+    """Of logits [n, K] on the target's test images what `ensemble_evaluation` tells of each image and class."""
+    labels = problem.store.labels[problem.target_test]
+    hits = logits.argmax(dim=1).numpy() == labels
+    return {
         "target_hits": base64.b64encode(np.packbits(hits).tobytes()).decode(),
-        "target_counts": np.bincount(problem.store.labels[problem.target_test], minlength=len(problem.groups)).tolist(),
+        "target_counts": np.bincount(labels, minlength=len(problem.groups)).tolist(),
         "shots": [SHOT_GROUPS[group] for group in problem.groups],
     }
 

@@ -4,6 +4,7 @@ Legend: n images, K classes, D source domains.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,27 @@ def evaluated(
     problem: Problem, logits: Sequence[Tensor], step: int, seconds: float, losses: dict[str, float], *, oracle: bool
 ) -> Evaluation:
     """The evaluation of a network by its logits [n, K] of each part of `evaluation_parts`."""
+    measured = measured_accuracies(problem, logits, step, seconds, losses, oracle=oracle)
+    size = len(measured.validation) + 1
+    labels = [problem.store.labels[part] for part in evaluation_parts(problem, oracle=oracle)]
+    *source, target = zip(logits[:size], labels[:size], strict=True)
+    return replace(
+        measured,
+        diagnostics=diagnose(source, target, problem.groups),
+        calibration=calibration_of(source, target),
+    )
+
+
+def measured_accuracies(
+    problem: Problem, logits: Sequence[Tensor], step: int, seconds: float, losses: dict[str, float], *, oracle: bool
+) -> Evaluation:
+    """The same without diagnostics and calibration."""
     labels = [problem.store.labels[part] for part in evaluation_parts(problem, oracle=oracle)]
     measured = [
         accuracies(own, outputs.argmax(dim=1).numpy(), problem.groups)
         for own, outputs in zip(labels, logits, strict=True)
     ]
     validation = dict(zip(problem.source_domains, measured, strict=False))
-    *source, target = zip(logits[: len(validation) + 1], labels[: len(validation) + 1], strict=True)
     return Evaluation(
         step=step,
         seconds=seconds,
@@ -38,6 +53,4 @@ def evaluated(
         validation=validation,
         target=measured[len(validation)],
         oracle=measured[-1] if oracle else None,
-        diagnostics=diagnose(source, target, problem.groups),
-        calibration=calibration_of(source, target),
     )

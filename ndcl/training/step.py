@@ -75,7 +75,7 @@ class Step:
         and for activation checkpointing, or compilation of a network in parts, without blocks.
         """
         self._network, self._algorithm, self._group = network, algorithm, group
-        self._precision, self._rows_at_once, self._seed = config.precision, config.micro_batch_size, config.seed
+        self._precision, self._rows_at_once, self._seed_at = config.precision, config.micro_batch_size, config.seed_at
         if group.is_several or in_pieces(config):
             _require_frozen_batchnorm(network)
         if config.compile:
@@ -343,7 +343,7 @@ class Step:
         if self._dropped_by.num_layers == 0:
             return None
         own = self._group.share.rows(total)
-        return to_device(row_keys(self._seed, step, mixed, total)[own], self._no_logits.device)
+        return to_device(row_keys(self._seed_at(step), step, mixed, total)[own], self._no_logits.device)
 
     def _drop_by(self, keys: Tensor | None) -> None:
         self._dropped_by.now = keys if keys is None or not self._compiles else of_any_length(keys)

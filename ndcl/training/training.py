@@ -87,6 +87,7 @@ class Training:
             config.resampling_ratio,
             num_classes=len(store.classes),
             balanced_from=config.algorithm.balanced_from(config.num_steps),
+            seed_at=config.seed_at,
         )
         self.loader = Loader(self.problem, self.sampler, config, self.device, self.group.share)
         input_shape = delivered_shape(store, config.image_size)

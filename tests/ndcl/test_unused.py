@@ -67,6 +67,7 @@ OTHER: dict[str, Any] = {
     "model.dropout": 0.5,
     "model.freeze_stages": 1,
     "model.head_warmup_steps": 1,
+    "model.head_seed": 5,
     "model.train": "head",
     "model.mlp_width": 16,
     "model.mlp_depth": 2,

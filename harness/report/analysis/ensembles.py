@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.records import TrialRecord, best_checkpoint
+from harness.records.ensemble import refused_weights
 from harness.report.analysis.cells import METRICS, Cell, Pair, mean_of
 from harness.report.analysis.paired_statistics import LEVEL, NUM_RESAMPLES, Interval, Verdict, holm
 
@@ -26,13 +27,15 @@ class Ensemble:
 
     num_members: int
     of: str
-    """What is averaged: `probabilities` or `logits`."""
+    """What is averaged: `probabilities`, `logits` or `weights`."""
     cells: Mapping[str, Cell]
     """By metric; the error is over the target's test images."""
     disagreement: float | None
     """Mean over the target's test images, in [0, 1]."""
     hits: NDArray[np.bool_]
     """[n] which of the target's test images are right, in the order of all ensembles of this target."""
+    refused: Mapping[str, Any] | None = None
+    """What `refused_weights` tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,7 @@ def ensemble_of(record: TrialRecord) -> Ensemble:
         cells=cells,
         disagreement=about["disagreement"]["target"],
         hits=hits_of(about["target_hits"], target["num_images"]),
+        refused=refused_weights(record),
     )
 
 

@@ -31,7 +31,7 @@ def ensemble_row(shown: SettingTable, part: Section, name: str) -> list[str]:
         accuracy(column[position], _kind(highest(column)[position], False, c == len(shown.targets)))
         for c, column in enumerate(columns)
     ]
-    return [row_head(ensemble_name(name)) + "".join(cells)]
+    return [row_head(ensemble_name(shown, name)) + "".join(cells)]
 
 
 def source_rows(shown: SettingTable) -> list[str]:

@@ -104,7 +104,7 @@ def condition_notes(table: SettingTable) -> list[str]:
     failed = [f"{number} of {algorithm} on {target}" for (algorithm, target), number in table.failed.items() if number]
     if failed:
         lines.append(f"Failed trials, which are not counted: {', '.join(failed)}.")
-    return lines + _chance_notes(table) + _budget_notes(table) + _warm_start_notes(table)
+    return lines + _refusal_notes(table) + _chance_notes(table) + _budget_notes(table) + _warm_start_notes(table)
 
 
 def _metric_blocks(table: SettingTable, section: Section) -> list[Block]:
@@ -139,12 +139,15 @@ def _ensemble_row(table: SettingTable, section: Section, name: str) -> list[Name
     if not any((name, target) in section.ensembles for target in table.targets):
         return []
     cells = [percent(column[position]) for column in columns]
-    return [(ensemble_name(name), cells, tuple(highest(column)[position] for column in columns))]
+    return [(ensemble_name(table, name), cells, tuple(highest(column)[position] for column in columns))]
 
 
-def ensemble_name(algorithm: str) -> str:
-    """Of the row of an algorithm's ensembles."""
-    return f"{algorithm} ensemble"
+def ensemble_name(table: SettingTable, algorithm: str) -> str:
+    """Of the row of an algorithm's ensembles; weights that are averaged make one network, and are called so."""
+    forms = {each.of for (name, _), each in table.ensembles.items() if name == algorithm}
+    if "weights" not in forms:
+        return f"{algorithm} ensemble"
+    return f"{algorithm} averaged weights{' / ensemble' if len(forms) > 1 else ''}"
 
 
 def _source_rows(table: SettingTable) -> tuple[Row, ...]:
@@ -179,9 +182,25 @@ def _legend_notes(table: SettingTable) -> list[str]:
             "An ensemble is a study's final runs as one model; it has no seeds: its ± is the standard error over the "
             "images of the domain. Bold is the highest of the ensembles."
         )
+    if any(each.of == "weights" for each in table.ensembles.values()):
+        lines.append(
+            "Averaged weights: the mean of the final runs' weights as one network, as fast as a single run; their ± is "
+            "that of an ensemble."
+        )
     if any(section.contrasts for section in table.sections):
         lines.append("Differences are in percentage points; their error is that of the differences at equal seed.")
     return lines
+
+
+def _refusal_notes(table: SettingTable) -> list[str]:
+    """Of each study whose averaged weights were refused."""
+    refused = {pair: each.refused for pair, each in table.ensembles.items() if each.refused}
+    return [
+        f"WEIGHTS NOT AVERAGED, {algorithm} on {target}: the mean of the final runs' weights has "
+        f"{rounded(facts['value'])} % {' and '.join(facts['criteria'])}, the runs {rounded(facts['members'])} % on "
+        "average; their ensemble is the model."
+        for (algorithm, target), facts in refused.items()
+    ]
 
 
 def _chance_notes(table: SettingTable) -> list[str]:

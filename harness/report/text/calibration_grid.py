@@ -14,7 +14,7 @@ def calibration_grid(table: SettingTable) -> Grid | None:
     for algorithm in table.algorithms:
         single, ensemble = table.calibrations.get(algorithm), table.ensemble_calibrations.get(algorithm)
         rows += [(algorithm, _cells(single))] if single else []
-        rows += [(ensemble_name(algorithm), _cells(ensemble))] if ensemble else []
+        rows += [(ensemble_name(table, algorithm), _cells(ensemble))] if ensemble else []
     if not rows:
         return None
     none = (False,) * len(HEADER)

@@ -54,13 +54,18 @@ def recommendation(table: SettingTable, *, oracle: bool) -> str | None:
         chosen = max(known, key=known.__getitem__)
         regrets.append(max(worth[a, target].mean for a in table.algorithms) - worth[chosen, target].mean)
     right = sum(regret == 0 for regret in regrets)
-    model = f"the ensemble of {best}" if has_ensembles else f"a final run of {best}"
+    model = _model_name(table, best) if has_ensembles else f"a final run of {best}"
     return (
         f"To deploy, by source data alone: {model} (validation accuracy {rounded(by_source[best])} %). Chosen so for "
         f"each unseen domain, the algorithm is the best one on {right} of {len(targets)}, and "
         f"{rounded(fmean(regrets))} points below the best on average; labels of the unseen domains were used for this "
         "sentence alone."
     )
+
+
+def _model_name(table: SettingTable, algorithm: str) -> str:
+    forms = {each.of for (name, _), each in table.ensembles.items() if name == algorithm}
+    return f"the averaged weights of {algorithm}" if forms == {"weights"} else f"the ensemble of {algorithm}"
 
 
 def edge_lines(details: Details, dataset: str, setting: str) -> list[str]:

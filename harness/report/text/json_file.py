@@ -92,7 +92,8 @@ def _cell(cell: Cell) -> dict[str, Any]:
 
 
 def _ensemble(ensemble: Ensemble) -> dict[str, Any]:
-    return {"members": ensemble.num_members, "of": ensemble.of, "disagreement": ensemble.disagreement}
+    about = {"members": ensemble.num_members, "of": ensemble.of, "disagreement": ensemble.disagreement}
+    return about | ({"averaged_weights_refused": dict(ensemble.refused)} if ensemble.refused else {})
 
 
 def _of_images(cell: Cell) -> dict[str, Any]:

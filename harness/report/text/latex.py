@@ -43,7 +43,7 @@ def _table(comparison: Comparison, table: SettingTable, part: Section) -> str:
     for position, (name, row) in enumerate(zip(table.algorithms, cells, strict=True)):
         lines[name] = [" & ".join([escaped(name), *row])]
         if any((name, target) in part.ensembles for target in table.targets):
-            lines[name].append(" & ".join([escaped(ensemble_name(name)), *(own[position] for own in ensembles)]))
+            lines[name].append(" & ".join([escaped(ensemble_name(table, name)), *(own[position] for own in ensembles)]))
     blocks = family_blocks(lines, table.families, len(columns) + 1)
     if part.metric == HEADLINE_METRIC:
         blocks.append(_source_rows(table))

@@ -75,7 +75,7 @@ class Preparation:
 
     def generator(self, step: int) -> torch.Generator:
         """Random numbers for the augmentation of a step."""
-        return torch.Generator().manual_seed(stream_seed(self.config.seed, step, AUGMENTATION))
+        return torch.Generator().manual_seed(stream_seed(self.config.seed_at(step), step, AUGMENTATION))
 
     def draws(self, step: int) -> transforms_photo.Draws:
         """What is done to the photographs of a step."""
@@ -110,7 +110,7 @@ class Preparation:
         """The step's `images` uint8 [m, 3, H, W] changed by the policy, or as they are if there is none."""
         if self.policy is None:
             return images
-        generator = torch.Generator().manual_seed(stream_seed(self.config.seed, step, POLICY))
+        generator = torch.Generator().manual_seed(stream_seed(self.config.seed_at(step), step, POLICY))
         seeds = torch.randint(2**63 - 1, (len(self.indices(step)),), generator=generator)[self.rows]
         return by_policy(self.policy, images, seeds.tolist())
 

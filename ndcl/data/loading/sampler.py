@@ -3,7 +3,7 @@
 Legend: S source domains, K classes, B rows per domain and batch, n_e training images of domain e.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ class DomainSampler:
     `labels_per_domain` holds S arrays of class ids, one of each domain's training list, none of them empty.
     With `resampling_ratio` r, a present class is drawn with a probability proportional to count^theta, theta such
     that the largest expected frequency over the smallest is min(r, the domain's own ratio). None leaves the data as
-    they are; 1 is class-balanced, as are batches from step `balanced_from` on.
+    they are; 1 is class-balanced, as are batches from step `balanced_from` on. `seed_at` gives the seed of
+    a step where that is not `seed` at all of them.
     """
 
     def __init__(
@@ -26,12 +27,14 @@ class DomainSampler:
         resampling_ratio: float | None,
         num_classes: int | None = None,
         balanced_from: int | None = None,
+        seed_at: Callable[[int], int] | None = None,
     ) -> None:
         assert all(len(labels) for labels in labels_per_domain), "a source domain without training images"
         classes = num_classes or 1 + max(int(labels.max()) for labels in labels_per_domain)
         counts = np.stack([np.bincount(labels, minlength=classes) for labels in labels_per_domain])
         self.batch_size = batch_size
         self.seed = seed
+        self._seed_at = seed_at
         self.frequencies = resampled_frequencies(counts, resampling_ratio)
         """[S, K] class frequencies expected in a batch, before batches are balanced; each row sums to 1."""
         self._cumulative = _cumulative(self.frequencies, counts, labels_per_domain)
@@ -41,7 +44,8 @@ class DomainSampler:
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """Positions [S, B] within each domain's training list; the same for a step whatever was asked before."""
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, step))))
+        seed = self.seed if self._seed_at is None else self._seed_at(step)
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, step))))
         draws = generator.random((len(self._cumulative), self.batch_size))
         is_balanced = self._balanced_from is not None and step >= self._balanced_from
         cumulative = self._balanced if is_balanced else self._cumulative

@@ -1,6 +1,7 @@
 """From a sweep's config to its studies, and every mistake found before anything starts."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,46 @@ def test_what_only_the_data_and_models_know_is_checked_too(override, message):
         make_plan(load_sweep(SEARCH_SPACES / "digits.yaml", [override]), Path("results"))
     assert "digits.yaml: study erm.digits." in str(caught.value)
     assert message in str(caught.value)
+
+
+PRETRAINED = {"model.backbone": "resnet18", "model.weights": "imagenet"}
+CHOICE = {"type": "choice"}
+
+
+@pytest.mark.parametrize(
+    ("train", "space", "message"),
+    [
+        ({}, {}, "model.weights: none runs of several seeds begin apart"),
+        (
+            {"model.backbone": "linear"},
+            {},
+            "their mean is what seeds makes of them already; take final.ensemble: seeds",
+        ),
+        (PRETRAINED, {}, "a random head of its own seed; give all one with model.head_seed: 0, or take final.ensemble"),
+        (
+            {"model.backbone": "resnet18", "model.head_seed": 0},
+            {"model.weights": {**CHOICE, "choices": ["imagenet", "none"]}},
+            "model.weights: none runs of several seeds begin apart",
+        ),
+    ],
+)
+def test_weights_are_averaged_only_of_runs_that_begin_alike(train: Any, space: Any, message: str) -> None:
+    changes = {"train": SWEEP["train"] | train, "space": SWEEP["space"] | space}
+    plan_of(**changes)
+    with pytest.raises(UserError, match=r"study erm\.digits.*: final\.ensemble: weights: .*" + re.escape(message)):
+        plan_of(**changes, final={"seeds": 2, "ensemble": "weights"})
+
+
+def test_a_single_run_has_no_weights_to_average() -> None:
+    with pytest.raises(ValidationError, match=r"ensemble: weights: with seeds: 1 there are none to average"):
+        plan_of(final={"seeds": 1, "ensemble": "weights"})
+
+
+def test_runs_that_begin_alike_have_averaged_weights() -> None:
+    train = SWEEP["train"] | PRETRAINED | {"model.head_seed": 0}
+    before, after = (plan_of(train=train, final={"seeds": 2, "ensemble": kind}) for kind in ("seeds", "weights"))
+    assert [each.averages_weights for plan in (before, after) for each in plan.studies[:1]] == [False, True]
+    assert all(late.continues(early) for early, late in zip(before.studies, after.studies, strict=True))
 
 
 def test_an_objective_that_cant_be_measured_is_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 from harness.config.search import SecondLook
 from harness.plan import StudyPlan
 from harness.records import TrialRecord, select
+from harness.records.record import AVERAGED
 from harness.state import SweepState
 from harness.state.study_summary import summary_of
 from tests.made.made_records import RATE, key, record, study
@@ -91,6 +92,21 @@ def test_more_seeds_make_another_ensemble() -> None:
     due = sweep_state(*known, earlier, studies=(study(has_ensemble=True, final_seeds=(1, 2, 3)),)).next()
     assert due is not None
     assert (due.number, [member.name for member in due.members]) == (1, list(names))
+
+
+def test_weights_and_answers_are_averaged_in_ensembles_of_their_own() -> None:
+    known = finals("finished", "finished")
+    names = tuple(one.name for one in known if one.stage == "final")
+    kinds, made = (False, True, True, False), list[TrialRecord]()
+    numbers = []
+    for averages in kinds:
+        wanted = study(has_ensemble=True, averages_weights=averages)
+        due = sweep_state(*known, *made, studies=(wanted,)).next()
+        numbers.append(None if due is None else due.number)
+        if due is not None:
+            notes = {AVERAGED: True} if averages else {}
+            made.append(record(due.number, stage="ensemble", members=names, notes=notes))
+    assert numbers == [0, 1, None, 2]  # each is asked for once, and the newest is the one that was asked for last
 
 
 def test_the_best_trials_may_be_combined() -> None:

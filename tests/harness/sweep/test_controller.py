@@ -282,8 +282,9 @@ def test_a_search_that_an_earlier_version_began_keeps_its_rule(tmp_path: Path) -
     assert len(Journal(tmp_path / "made").read()) == 2
 
 
-def test_an_ensemble_is_given_its_members_and_keeps_no_checkpoint(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, study(num_trials=1, has_ensemble=True))
+@pytest.mark.parametrize("averages", [False, True])
+def test_an_ensemble_is_given_its_members_and_keeps_no_checkpoint(averages: bool, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, study(num_trials=1, has_ensemble=True, averages_weights=averages))
     for _ in range(3):
         name = stage.start()
         stage.play(name, 2, 4)
@@ -298,6 +299,7 @@ def test_an_ensemble_is_given_its_members_and_keeps_no_checkpoint(tmp_path: Path
     config = again.controller.next_trial()
     assert config is not None
     assert [member["name"] for member in config["members"]] == names
+    assert config["averages_weights"] is averages
     name = config["name"]
     assert again.record(name).attempts == 2
     assert again.controller.on_evaluation(name, evaluation(4, 0.7)) is False

@@ -13,10 +13,12 @@ import ndcl
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError
 from ndcl.evaluation.ensembles import Combination, combined, disagreement
+from ndcl.models.mean import MeanState
 from ndcl.serving import FORMATS, Model, export
 from ndcl.serving.pyfunc import Served
 from ndcl.training import Training
 from ndcl.training.ensembling import are_heads
+from ndcl.training.weight_averaging import averaged_logits
 from tests.made.made_model import DIGITS, trained
 from tests.made.made_store import make_store
 
@@ -115,6 +117,25 @@ def test_the_members_networks_are_bit_identical_and_the_file_holds_just_them(ima
     model = ndcl.load_model(tmp_path / "all")
     expected = combined(logits_of(images), Combination(of="probabilities", scales=(1.0,) * SIZE))
     assert torch.equal(model.logits(inputs_of(images)), expected)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_averaged_weights_are_one_network(images: Made, form: Any, tmp_path: Path) -> None:
+    chosen = Combination(of="weights", scales=(1.0,) * SIZE, temperature=2.0)
+    description = export(images[1], tmp_path / "model", form, combination=chosen)
+    assert description.members is None
+    assert (description.origin["seeds"], description.origin["averaged"]) == ([0, 1, 2], "weights")
+    mean = MeanState()
+    for training in images[0]:
+        mean.add(training.network.state_dict())
+    problem, config = images[0][0].problem, images[0][0].config
+    expected = averaged_logits(config, problem, mean.state())[-1][:40]  # of the target's test images
+    model = ndcl.load_model(tmp_path / "model")
+    if form == "safetensors":
+        assert torch.equal(model.logits(inputs_of(images)), expected)
+    found = model.predict(inputs_of(images).numpy())
+    assert found.probabilities == pytest.approx((expected / 2).softmax(dim=1).numpy(), abs=1e-5)
+    assert found.disagreement is None
 
 
 def test_a_temperature_changes_probabilities_and_no_logit(images: Made, tmp_path: Path) -> None:

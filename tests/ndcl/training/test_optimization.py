@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 
 from ndcl.config import ModelConfig, OptimizerConfig, TrainConfig
@@ -210,6 +211,29 @@ def test_the_head_alone_is_trained_first_as_with_a_frozen_backbone(tmp_path: Pat
         assert moved == [*[step > 4] * 3, True]
         heads = zip(now[-1], stages_of(frozen)[-1], strict=True)
         assert all(torch.equal(ours, theirs) for ours, theirs in heads) is (step <= 4)
+
+
+@pytest.mark.parametrize("algorithm", ["erm", "balanced_softmax"])
+def test_trainings_of_several_seeds_begin_all_steps_with_one_head(tmp_path: Path, algorithm: str) -> None:
+    """The probe of its first steps has the same batches, augmentation and dropout, and no later step has."""
+    store = make_store(tmp_path / "images", COUNTS, shape=(12, 12, 3))
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "weights.pt")
+    pretrained = {"backbone": "resnet18", "weights": str(tmp_path / "weights.pt")}
+    model = {"head_warmup_steps": 2, "head_seed": 7, "dropout": 0.5, **pretrained}
+    data = {"name": "images", "target": "photo", "folder": str(tmp_path), "workers": 0, "augment": "trivial"}
+    values = {"num_steps": 3, "evaluate_every": 1, "data": data, "algorithm": {"name": algorithm}}
+    first, second = (Training(config_for(store, **values, model=model, seed=seed)) for seed in (1, 2))
+    for step, (one, other) in enumerate(zip(first.evaluations(), second.evaluations(), strict=True), start=1):
+        both = zip(first.network.parameters(), second.network.parameters(), strict=True)
+        assert all(map(torch.equal, *zip(*both, strict=True))) is (step <= 2)
+        assert (one.losses == other.losses) is (step <= 2)
+
+
+def test_a_head_of_its_own_seed_leaves_the_backbone_as_it_was(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "images", COUNTS, shape=(12, 12, 3))
+    plain, shared = (stages_of(Training(config_for(store, model=model))) for model in ({}, {"head_seed": 7}))
+    same = [all(map(torch.equal, one, other)) for one, other in zip(plain, shared, strict=True)]
+    assert same == [*[True] * (len(same) - 1), False]
 
 
 @pytest.mark.parametrize("stop", [2, 4])

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from harness.records import StudyKey, TrialRecord
+from harness.records.record import AVERAGED
 from harness.report import compare
 from harness.report.analysis.comparison import Comparison
 from harness.report.analysis.details import details_of
@@ -20,6 +22,7 @@ from harness.report.text.console import to_console
 from harness.report.text.json_file import to_json
 from harness.report.text.latex import to_latex
 from harness.report.text.markdown import to_markdown
+from harness.tracking.contents import trial_note
 
 TARGETS = ("scan", "sign")
 LABELS = np.repeat([0, 1, 2], [40, 40, 20])
@@ -171,6 +174,59 @@ def test_every_form_of_the_report_has_them(records, tmp_path: Path):
     assert table["metrics"]["overall"]["ensembles"]["erm"]["scan"]["members"] == 3
     assert table["calibration"]["erm"]["calibrated_target_ece"] == 0.125
     assert table["ensemble_calibration"]["ndcl"]["temperature"] == 1.5
+
+
+def as_weights(records: list[TrialRecord], target: str, *, is_kept: bool) -> list[TrialRecord]:
+    """NDCL's ensemble on this target as the mean of weights, or as what took its place."""
+    facts = {"criteria": ["validation_accuracy"], "value": 0.412, "members": 0.487, "is_kept": is_kept}
+    found = []
+    for one in records:
+        if (one.stage, one.study.algorithm, one.study.target) == ("ensemble", "ndcl", target):
+            [evaluation] = one.evaluations
+            about = evaluation["ensemble"] | {"averaged_weights": facts}
+            about |= {"of": "weights", "disagreement": {"source": None, "target": None}} if is_kept else {}
+            one = replace(one, evaluations=({**evaluation, "ensemble": about},), notes={AVERAGED: True})
+        found.append(one)
+    return found
+
+
+def forms_of(records: list[TrialRecord]) -> list[str]:
+    comparison, out = compare(records), io.StringIO()
+    details = details_of(records, (), None)
+    Console(file=out, width=400).print(to_console(comparison))
+    return [out.getvalue(), to_markdown(comparison, details), to_html("s", comparison, details), to_latex(comparison)]
+
+
+def test_averaged_weights_are_called_so_in_every_form(records):
+    both = as_weights(as_weights(records, "scan", is_kept=True), "sign", is_kept=True)
+    for form in forms_of(both):
+        assert "ndcl averaged weights" in form
+        assert "ndcl ensemble" not in form
+        assert "erm ensemble" in form
+        assert "NOT AVERAGED" not in form
+    values = to_json(compare(both), details_of(both, (), None))
+    assert values["tables"][0]["ensembles"]["ndcl"]["scan"] == {"members": 3, "of": "weights", "disagreement": None}
+
+
+def test_a_refused_mean_of_weights_is_told_with_both_numbers(records):
+    mixed = as_weights(as_weights(records, "scan", is_kept=True), "sign", is_kept=False)
+    forms = forms_of(mixed)
+    assert all("ndcl averaged weights / ensemble" in form for form in forms)
+    line = (
+        "WEIGHTS NOT AVERAGED, ndcl on sign: the mean of the final runs' weights has 41.2 % validation_accuracy, the "
+        "runs 48.7 % on average; their ensemble is the model."
+    )
+    assert line in forms[0]
+    assert "NOT AVERAGED, ndcl on scan" not in forms[0]
+    assert "NOT AVERAGED, ndcl on sign" in forms[1]
+    assert "NOT AVERAGED, ndcl on sign" in forms[2]
+    values = to_json(compare(mixed), details_of(mixed, (), None))
+    assert values["tables"][0]["ensembles"]["ndcl"]["sign"]["averaged_weights_refused"]["members"] == 0.487
+    alone = forms_of(as_weights(as_weights(records, "scan", is_kept=False), "sign", is_kept=False))
+    assert all("ndcl ensemble" in form and "averaged weights /" not in form for form in alone)
+    notes = [trial_note(one) for one in mixed if one.study.algorithm == "ndcl" and one.stage == "ensemble"]
+    assert "One network: the mean of its members' weights." in notes[0]
+    assert "has 41.2 % validation_accuracy, the members 48.7 % on average" in notes[1]
 
 
 def test_old_records_say_nothing_of_calibration(records):
