@@ -20,13 +20,17 @@ WITHOUT_SCHEDULER = "--set 'search.scheduler={name: none}'"
 class SchedulerConfig(StrictModel):
     """How trials are stopped early, or learn from each other."""
 
-    name: Literal["asha", "median", "pbt", "none"] = "asha"
-    """`asha`: asynchronous successive halving (Li et al. 2020); `median`: stop below the median of earlier trials;
+    name: Literal["asha", "hyperband", "median", "pbt", "none"] = "asha"
+    """`asha`: asynchronous successive halving (Li et al. 2020); `hyperband`: the same in brackets, of which the later
+    ones grant more before the first comparison (Li et al. 2018); `median`: stop below the median of earlier trials;
     `pbt`: population based training (Jaderberg et al. 2017); `none`."""
     min_resource: int = Field(default=1, ge=1)
-    """asha, median: evaluations that every trial is granted."""
+    """asha, hyperband, median: evaluations that every trial is granted."""
     reduction_factor: int = Field(default=3, ge=2)
-    """asha: one in so many trials continues at each rung."""
+    """asha, hyperband: one in so many trials continues at each rung."""
+    mode: Literal["stop", "promote"] = "stop"
+    """asha, hyperband: `stop`: a trial that is not among the best at a rung ends there; `promote`: each waits at its
+    rung with its checkpoint, and the best continue when there is room (Algorithm 2 of Li et al. 2020)."""
     perturbation_interval: int = Field(default=1, ge=1)
     """pbt: evaluations between two comparisons of the population."""
     quantile_fraction: float = Field(default=0.25, gt=0, le=0.5)

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.config.search import WITHOUT_SCHEDULER
 from harness.config.space import extremes
+from harness.plan.rungs import num_brackets, num_evaluations, promotes, rungs
 from harness.plan.shared_start import require_shared_start
 from harness.plan.studies import StudyPlan
 from ndcl.compatibility import require_fit, require_steps
@@ -128,13 +129,24 @@ def _is_possible(study: StudyPlan, key: str, value: Any) -> bool:
 
 
 def _check_scheduler(study: StudyPlan) -> None:
-    evaluations = -(-study.num_steps // int(study.base["evaluate_every"]))
-    if study.scheduler.name == "pbt":
+    evaluations, scheduler = num_evaluations(study), study.scheduler
+    if scheduler.name == "pbt":
         _check_population(study, evaluations)
-    elif study.scheduler.name != "none" and study.scheduler.min_resource > evaluations:
+    elif scheduler.name != "none" and scheduler.min_resource > evaluations:
         raise UserError(
-            f"search.scheduler.min_resource: {study.scheduler.min_resource} is more than the {evaluations} evaluations "
+            f"search.scheduler.min_resource: {scheduler.min_resource} is more than the {evaluations} evaluations "
             f"of a trial, so nothing would be pruned; lower it, or give {WITHOUT_SCHEDULER}"
+        )
+    elif promotes(study) and not rungs(study, 0):
+        raise UserError(
+            f"search.scheduler.min_resource: {scheduler.min_resource} leaves no rung before the end of a trial's "
+            f"{evaluations} evaluations from which it could be promoted; lower it, or give {WITHOUT_SCHEDULER}"
+        )
+    elif scheduler.name == "hyperband" and num_brackets(study) == 1:
+        raise UserError(
+            f"search.scheduler: with min_resource {scheduler.min_resource} and reduction_factor "
+            f"{scheduler.reduction_factor} hyperband has one bracket within the {evaluations} evaluations of a trial; "
+            "lower one of them, or take asha"
         )
 
 

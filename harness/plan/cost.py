@@ -9,18 +9,17 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from harness.plan.rungs import HALVING, least_steps, promotes
 from harness.records import ENDED, STAGES, TRAININGS, Stage, TrialRecord
+from harness.records.record import PAUSED
 from ndcl.criteria import CROSS_VALIDATED
 
 if TYPE_CHECKING:
     from harness.plan.plan import Plan
     from harness.plan.studies import StudyPlan
 
-NEVER_STOPPED = {"asha": 1, "median": 5}
-"""Search trials of a study that a scheduler lets run to their end at the least; one that is not here stops none.
-
-asha: the first to reach a rung is the best there. median: Optuna's MedianPruner waits for five that ran to their end.
-"""
+MEDIAN_STARTUP = 5
+"""Optuna's MedianPruner stops none before so many have run to their end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,15 +158,24 @@ def steps_left(study: "StudyPlan", records: Iterable[TrialRecord] = ()) -> Range
 
 def _search_steps_left(study: "StudyPlan", own: Sequence[TrialRecord]) -> Range:
     """If as many trials as the scheduler allows are stopped, they are those that are least far."""
-    steps_done = sorted(open_trials(own, "search", study.num_trials), reverse=True)
-    granted = min(study.num_steps, study.scheduler.min_resource * _evaluate_every(study))
+    steps_done = open_trials(own, "search", study.num_trials)
     finished = sum(record.stage == "search" and record.state == "finished" for record in own)
-    whole = max(0, _never_stopped(study) - finished)
     return Range(
-        least=sum(study.num_steps - done for done in steps_done[:whole])
-        + sum(max(0, granted - done) for done in steps_done[whole:]),
+        least=sum(least_left(study, finished, steps_done)),
         most=sum(study.num_steps - done for done in steps_done),
     )
+
+
+def least_left(study: "StudyPlan", num_finished: int, steps_done: Sequence[int]) -> list[int]:
+    """What the open search trials, which have done so many steps, have before them at the least.
+
+    If as many as the scheduler allows are stopped, they are those that are least far.
+    """
+    left = _least_steps(study)[num_finished:]
+    whole = [steps for steps in left if steps == study.num_steps]
+    steps = whole + left[len(whole) + max(0, len(left) - len(steps_done)) :]
+    done = sorted(steps_done, reverse=True)
+    return [max(0, least - so_far) for least, so_far in zip(steps, done, strict=False)]
 
 
 def _review_steps_left(study: "StudyPlan", own: Sequence[TrialRecord]) -> Range:
@@ -191,10 +199,18 @@ def _final_steps_left(study: "StudyPlan", own: Sequence[TrialRecord]) -> Range:
 
 
 def _never_stopped(study: "StudyPlan") -> int:
-    """Search trials that run to their end at the least. With several objectives none is stopped."""
-    if len(study.objectives) > 1:
-        return study.num_trials
-    return min(study.num_trials, NEVER_STOPPED.get(study.scheduler.name, study.num_trials))
+    """Search trials that run to their end at the least."""
+    return _least_steps(study).count(study.num_steps)
+
+
+def _least_steps(study: "StudyPlan") -> list[int]:
+    """The steps that search trials take at the least, the longest first. With several objectives none is stopped."""
+    name, whole = study.scheduler.name, study.num_steps
+    if name in HALVING and len(study.objectives) == 1:
+        return least_steps(study)
+    never_stopped = MEDIAN_STARTUP if name == "median" else study.num_trials
+    granted = min(whole, study.scheduler.min_resource * _evaluate_every(study))
+    return [whole if number < never_stopped else granted for number in range(study.num_trials)]
 
 
 def _evaluate_every(study: "StudyPlan") -> int:
@@ -227,9 +243,15 @@ def recorded_speeds(records: Iterable[TrialRecord]) -> dict[Kind, Speed]:
             continue
         kind = Kind.of(record.config)
         training.setdefault(kind, []).append(record.evaluations[-1]["seconds"] / record.step)
-        if record.state in ("finished", "pruned") and record.attempts == 1 and record.ended is not None:
-            whole.setdefault(kind, []).append((record.ended - record.started) / record.step)
+        if (ended := ended_in_one_go(record)) is not None:
+            whole.setdefault(kind, []).append((ended - record.started) / record.step)
     return {kind: Speed(seconds_per_step=median(values)) for kind, values in (training | whole).items()}
+
+
+def ended_in_one_go(record: TrialRecord) -> float | None:
+    """When a trial ended that was neither interrupted nor paused; None of another."""
+    is_whole = record.state in ("finished", "pruned") and record.attempts == 1 and PAUSED not in record.notes
+    return record.ended if is_whole else None
 
 
 def cost_of(
@@ -296,7 +318,10 @@ def _num_open(study: "StudyPlan", records: Sequence[TrialRecord], stage: Stage) 
 def _checkpoint_bytes(
     plan: "Plan", studies: Sequence["StudyPlan"], speeds: Mapping[Kind, Speed], max_concurrent: int
 ) -> Range | None:
-    """A finished trial keeps one checkpoint, a stopped one none; a running one has a second while it writes."""
+    """A finished trial keeps one checkpoint, a stopped one none; a running one has a second while it writes.
+
+    One that waits for its promotion keeps its own, whatever is kept at the end.
+    """
     held, largest = NOTHING, 0
     for study in studies:
         sizes = {stage: speeds[kind].checkpoint_bytes for stage, kind in kinds_of(study).items()}
@@ -307,6 +332,7 @@ def _checkpoint_bytes(
         rest = known["final"] * study.num_final + known.get("review", 0) * study.num_reviews * keeps_all
         kept = study.num_trials if keeps_all else study.num_kept
         search = known["search"]
-        held += Range(least=search * min(kept, _never_stopped(study)) + rest, most=search * kept + rest)
+        most_held = study.num_trials if promotes(study) else kept
+        held += Range(least=search * min(kept, _never_stopped(study)) + rest, most=search * most_held + rest)
         largest = max(largest, *known.values())
     return held + Range(least=0, most=largest * max_concurrent)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from harness.plan.studies import StudyPlan
 
 USED_BY_SCHEDULER: dict[str, tuple[str, ...]] = {
-    "asha": ("min_resource", "reduction_factor"),
+    "asha": ("min_resource", "reduction_factor", "mode"),
+    "hyperband": ("min_resource", "reduction_factor", "mode"),
     "median": ("min_resource",),
     "pbt": ("perturbation_interval", "quantile_fraction", "resample_probability"),
     "none": (),

@@ -12,7 +12,8 @@ from harness.records.file_names import file_name
 from ndcl.config import NO_TARGET
 
 State = Literal["running", "waiting", "interrupted", "finished", "pruned", "failed"]
-"""`waiting`: it has come as far as it may before the rest of its population has (population based training)."""
+"""`waiting`: it has come as far as it may before the rest of its population has (population based training), or to a
+rung from which it has to be promoted (successive halving)."""
 Stage = Literal["search", "review", "final", "ensemble"]
 STAGES: tuple[Stage, ...] = ("search", "final")
 """Those that a sweep goes through. A second look (`review`) belongs to the search, and an ensemble to the final runs
@@ -28,6 +29,8 @@ CHECKPOINT_BY = "checkpoint chosen by"
 second look these are the search's; of a search by likelihood see `harness.records.selection.checkpoint_criteria`."""
 AVERAGED = "weights are averaged"
 """Note of an ensemble that is to be one network, the mean of its members' weights; true."""
+PAUSED = "paused at steps"
+"""Note of a trial that has waited for its promotion: at which rungs."""
 ENVIRONMENT = "environment"
 """Key of a reported evaluation: what its trial knows of where it runs."""
 ENDED: tuple[State, ...] = ("finished", "pruned", "failed")
@@ -88,7 +91,7 @@ class TrialRecord:
     schedule: tuple[dict[str, Any], ...] = ()
     """Population based training: the `step` of each change, and all searched `values` from there on."""
     until: int | None = None
-    """Step at which it waits for its population; None: it trains to its end."""
+    """Step at which it waits for its population or its promotion; None: it trains to its end."""
     members: tuple[str, ...] = ()
     """Of an ensemble, the names of the final runs that it combines."""
     notes: dict[str, Any] = field(default_factory=dict)

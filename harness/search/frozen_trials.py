@@ -19,6 +19,11 @@ NAME = "name"
 OPTUNA_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
+def number_of(trial: optuna.trial.FrozenTrial) -> int:
+    """The number of the trial's record, which a lost or cut off store's own numbers may differ from."""
+    return int(trial.user_attrs[NAME].rpartition("-")[2])
+
+
 def frozen_trial(plan: "StudyPlan", record: TrialRecord) -> optuna.trial.FrozenTrial:
     """Optuna's form of a search record, which may have ended or not."""
     fixed = optuna.trial.FixedTrial(record.values)

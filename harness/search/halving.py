@@ -6,6 +6,7 @@ Here everything follows from the reports, so that whoever asks again gets the sa
 """
 
 import math
+from collections.abc import Iterable
 
 import optuna
 
@@ -22,17 +23,28 @@ class HalvingPruner(optuna.pruners.BasePruner):
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether the trial is to be stopped at its last report."""
-        step = trial.last_step
-        if step is None or not self._is_rung(step):
-            return False
-        value = trial.intermediate_values[step]
-        reports = [other.intermediate_values.get(step, math.nan) for other in study.get_trials(deepcopy=False)]
-        others = sorted((report for report in reports if not math.isnan(report)), reverse=True)
-        num_promoted = max(1, len(others) // self._reduction_factor)
-        return math.isnan(value) or value < others[num_promoted - 1]
+        return is_below_the_cut(trial, study.get_trials(deepcopy=False), self._min_steps, self._reduction_factor)
 
-    def _is_rung(self, step: int) -> bool:
-        rung = self._min_steps
-        while rung < step:
-            rung *= self._reduction_factor
-        return rung == step
+
+def is_below_the_cut(
+    trial: optuna.trial.FrozenTrial,
+    rivals: Iterable[optuna.trial.FrozenTrial],
+    first_rung: int,
+    reduction_factor: int,
+) -> bool:
+    """Whether the trial's last report is at a rung, and there not among the best one in `reduction_factor`."""
+    step = trial.last_step
+    if step is None or not _is_rung(step, first_rung, reduction_factor):
+        return False
+    value = trial.intermediate_values[step]
+    reports = [other.intermediate_values.get(step, math.nan) for other in rivals]
+    others = sorted((report for report in reports if not math.isnan(report)), reverse=True)
+    num_promoted = max(1, len(others) // reduction_factor)
+    return math.isnan(value) or value < others[num_promoted - 1]
+
+
+def _is_rung(step: int, first_rung: int, reduction_factor: int) -> bool:
+    rung = first_rung
+    while rung < step:
+        rung *= reduction_factor
+    return rung == step

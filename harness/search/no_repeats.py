@@ -31,7 +31,16 @@ class NoRepeatSampler(optuna.samplers.BaseSampler):
     model that knows nothing better than what it knows already has nothing to say on where to look instead.
     """
 
-    def __init__(self, sampler: optuna.samplers.BaseSampler, space: Space, fixed: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self,
+        sampler: optuna.samplers.BaseSampler,
+        space: Space,
+        fixed: Mapping[str, Any],
+        seed: int,
+        seen: Callable[[Study], Study] | None = None,
+    ) -> None:
+        """`seen` gives the study from which the sampler is to learn in place of the one that it draws for."""
+        self._seen = seen
         self._sampler, self._space, self._fixed = sampler, in_order(space), fixed
         self._random = np.random.default_rng(seed)
         self._distributions = {key: parameter.distribution() for key, parameter in self._space.items()}
@@ -80,6 +89,7 @@ class NoRepeatSampler(optuna.samplers.BaseSampler):
 
     def _drawing(self, study: Study, trial: FrozenTrial) -> Callable[[str], Any]:
         """Draw by the other sampler: what it draws together, and each other value when it is asked for."""
+        study = study if self._seen is None else self._seen(study)
         space = self._sampler.infer_relative_search_space(study, trial)
         together = self._sampler.sample_relative(study, trial, space)
 

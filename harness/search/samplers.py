@@ -2,17 +2,21 @@
 
 import math
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 
+from harness.plan.rungs import bracket_of, promotes
+from harness.search.frozen_trials import number_of
 from harness.search.halving import HalvingPruner
+from harness.search.hyperband import HyperbandPruner
 from harness.search.no_repeats import NoRepeatSampler
+from harness.search.paused_trials import with_paused_as_pruned
 from harness.search.space_filling import num_startup
 
 if TYPE_CHECKING:
-    from harness.config.search import SchedulerConfig
     from harness.plan import StudyPlan
 
 TRIALS_PER_JOINT_VALUE = 5
@@ -23,7 +27,8 @@ be that of two or three points."""
 def no_repeat_sampler(plan: "StudyPlan", drawn: int) -> optuna.samplers.BaseSampler:
     """The sampler, seeded so that a study that continues does not repeat the `drawn` draws it has made."""
     seed = int(np.random.SeedSequence((plan.seed, drawn)).generate_state(1)[0]) if drawn else plan.seed
-    return NoRepeatSampler(_sampler(plan, seed), plan.space, plan.fixed, seed)
+    seen = partial(with_paused_as_pruned, plan) if plan.sampler == "tpe" and promotes(plan) else None
+    return NoRepeatSampler(_sampler(plan, seed), plan.space, plan.fixed, seed, seen)
 
 
 def _sampler(plan: "StudyPlan", seed: int) -> optuna.samplers.BaseSampler:
@@ -64,12 +69,22 @@ def _num_good(num_trials: int) -> int:
     return min(math.ceil(num_trials / 4), 25)
 
 
-def pruner_of(config: "SchedulerConfig", evaluate_every: int) -> optuna.pruners.BasePruner:
+def pruner_of(plan: "StudyPlan") -> optuna.pruners.BasePruner:
     """The pruner; the config counts evaluations, Optuna counts optimiser steps."""
-    if config.name == "asha":
-        min_steps = config.min_resource * evaluate_every
-        return HalvingPruner(min_steps=min_steps, reduction_factor=config.reduction_factor)
-    if config.name == "median":
-        min_steps = config.min_resource * evaluate_every
-        return optuna.pruners.MedianPruner(n_warmup_steps=min_steps, interval_steps=evaluate_every)
+    config, evaluate_every = plan.scheduler, int(plan.base["evaluate_every"])
+    match config.name:
+        case "asha" | "hyperband" if config.mode == "promote":
+            return optuna.pruners.NopPruner()  # `harness.state.promotion` decides
+        case "asha":
+            min_steps = config.min_resource * evaluate_every
+            return HalvingPruner(min_steps=min_steps, reduction_factor=config.reduction_factor)
+        case "hyperband":
+            return HyperbandPruner(
+                min_steps=config.min_resource * evaluate_every,
+                reduction_factor=config.reduction_factor,
+                bracket_of=lambda trial: bracket_of(plan, number_of(trial)),
+            )
+        case "median":
+            min_steps = config.min_resource * evaluate_every
+            return optuna.pruners.MedianPruner(n_warmup_steps=min_steps, interval_steps=evaluate_every)
     return optuna.pruners.NopPruner()  # also for a population, whose trials learn instead of ending

@@ -57,7 +57,7 @@ class StudySearch:
             study_name=f"{sweep}/{plan.key.name}",
             storage=storage,
             directions=["maximize"] * len(plan.objectives),
-            pruner=pruner_of(plan.scheduler, int(plan.base["evaluate_every"])),
+            pruner=pruner_of(plan),
             load_if_exists=True,
         )
         self._trials: dict[str, optuna.Trial] = {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.records import ENDED, STAGES, Stage, TrialRecord
 from harness.records.ensemble import ensemble_members
 from harness.records.record import AVERAGED, phase_of
+from harness.state.promotion import is_waiting, next_promotion
 
 if TYPE_CHECKING:
     from harness.plan import StudyPlan
@@ -70,20 +71,13 @@ class SweepState:
     def next(self, stages: Sequence[Stage] = STAGES) -> NextTrial | None:
         """The trial of these stages to start now, or None if nothing is due before a running one ends.
 
-        Interrupted trials come first, then the study of which the fewest trials were started, so that none starves.
+        Interrupted trials come first, then the study of which the fewest trials were started, so that none starves; of
+        its search a trial to be promoted, and then a new one.
         """
         for study in self.studies:
             for record in self._of[study.key.name].values():
                 if phase_of(record.stage) in stages and (record.state == "interrupted" or _may_go_on(record)):
-                    return NextTrial(
-                        study=study,
-                        stage=record.stage,
-                        number=record.number,
-                        values=record.values,
-                        seed=record.config["seed"],
-                        interrupted=record,
-                        members=tuple(self.records[name] for name in record.members),
-                    )
+                    return self._continuing(study, record)
         for study in sorted(self.studies, key=lambda study: len(self._of[study.key.name])):
             due = self._next_search(study) or self._next_review(study) if "search" in stages else None
             due = due or (self._next_final(study) or self._next_ensemble(study) if "final" in stages else None)
@@ -117,10 +111,12 @@ class SweepState:
 
     def stop_reason(self, study: "StudyPlan") -> str | None:
         """Why the study can't continue, in one line, or None."""
-        ended = [record for record in self.search_records(study) if record.state in ENDED]
+        records = self.search_records(study)
+        ended = [record for record in records if record.state in ENDED]
         failed = [record for record in ended if record.state == "failed"]
-        if _mostly_failed(len(failed), len(ended)):
-            return f"{len(failed)} of {len(ended)} trials failed; the last one: {failed[-1].reason}"
+        num_tried = len(ended) + sum(map(is_waiting, records))
+        if _mostly_failed(len(failed), num_tried):
+            return f"{len(failed)} of {num_tried} trials failed; the last one: {failed[-1].reason}"
         if self._search_is_over(study) and not self._select(ended, 1):
             return f"none of its {len(ended)} trials finished"
         reviews = self.review_records(study)
@@ -180,10 +176,24 @@ class SweepState:
         seed = due.config["seed"]
         return NextTrial(study=study, stage="review", number=number, values=due.values, seed=seed, repeats=due)
 
+    def _continuing(self, study: "StudyPlan", record: TrialRecord) -> NextTrial:
+        return NextTrial(
+            study=study,
+            stage=record.stage,
+            number=record.number,
+            values=record.values,
+            seed=record.config["seed"],
+            interrupted=record,
+            members=tuple(self.records[name] for name in record.members),
+        )
+
     def _next_search(self, study: "StudyPlan") -> NextTrial | None:
         records = self.search_records(study)
-        if len(records) >= study.num_trials or self.stop_reason(study) is not None:
+        due = next_promotion(study, records)
+        if (due is None and len(records) >= study.num_trials) or self.stop_reason(study) is not None:
             return None
+        if due is not None:
+            return self._continuing(study, due)
         return NextTrial(study=study, stage="search", number=_free_number(records), values=None)
 
     def _next_final(self, study: "StudyPlan") -> NextTrial | None:
@@ -227,7 +237,10 @@ class SweepState:
 
 
 def _may_go_on(record: TrialRecord) -> bool:
-    """Whether a trial that waited for its population knows how far to train next."""
+    """Whether a trial that waited for its population knows how far to train next.
+
+    One that waits for its promotion is told so when it continues.
+    """
     return record.state == "waiting" and (record.until is None or record.until > record.step)
 
 

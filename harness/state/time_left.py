@@ -10,7 +10,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from harness.plan.cost import Kind, num_of, open_trials
+from harness.plan.cost import Kind, ended_in_one_go, least_left, num_of, open_trials
+from harness.plan.rungs import promotes
 from harness.records import TRAININGS, Stage, StudyKey, TrialRecord
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class _Paces:
                 kind,
                 None,
             )
-            ended, seconds = _end(record), float(record.evaluations[-1]["seconds"])
+            ended, seconds = ended_in_one_go(record), float(record.evaluations[-1]["seconds"])
             for group in groups:
                 training[group].append(seconds / record.step)
                 if ended:
@@ -86,16 +87,14 @@ class _Paces:
         return next((pace for pace in found if pace is not None), None)
 
 
-def _end(record: TrialRecord) -> float | None:
-    """Of a trial that ran to its end in one go."""
-    return record.ended if record.state in ("finished", "pruned") and record.attempts == 1 else None
-
-
 def _steps_left(study: "StudyPlan", stage: Stage, own: Sequence[TrialRecord], shares: Sequence[float]) -> list[float]:
     """Of each open trial of the study's stage: the steps to its end, less what early stopping is expected to save."""
     open_ones = open_trials(own, stage, num_of(study, stage, own))
     if stage != "search":
         return [float(study.num_steps - done) for done in open_ones]
+    if promotes(study):  # trials end together here, so that none of them tells how far others come
+        finished = sum(record.stage == "search" and record.state == "finished" for record in own)
+        return [float(steps) for steps in least_left(study, finished, open_ones)]
     left = {done: study.num_steps * _share_left(done / study.num_steps, shares) for done in set(open_ones)}
     return [left[done] for done in open_ones]
 

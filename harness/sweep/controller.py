@@ -19,7 +19,7 @@ from harness.records.selection import checkpoint_criteria, with_one_confusion
 from harness.search import population
 from harness.search.population_journal import PopulationJournal
 from harness.search.study_search import StudySearch, open_storage
-from harness.state import SweepState
+from harness.state import SweepState, promotion
 from harness.state.bound_data import Source, bound_digests, replaced_meanwhile
 from harness.state.sweep_state import NextTrial, Select
 from harness.storage import AnyCheckpointFolders
@@ -116,6 +116,7 @@ class SweepController:
                     "working_folder": str(Path.cwd()),
                 }
             self._tell(record)
+            self._advance(due.study)
         return None
 
     @property
@@ -217,6 +218,32 @@ class SweepController:
                 self._folders.keep_only(record.name, None)
 
     def _advance(self, study: "StudyPlan") -> None:
+        """Let trials that wait continue or end, if that is due."""
+        if study.scheduler.name == "pbt":
+            self._exchange(study)
+        else:
+            self._stop_unpromoted(study)
+
+    def _stop_unpromoted(self, study: "StudyPlan") -> None:
+        """Once nothing of a search can be promoted any more, end the trials that wait for it.
+
+        So it is in a study that is stopped, once nothing of it is on its way.
+        """
+        records = self.sweep_state.search_records(study)
+        waiting = [record for record in records if promotion.is_waiting(record)]
+        if not waiting:
+            return
+        is_stopped = all(r.state in ENDED or r in waiting for r in records) and self.sweep_state.stop_reason(study)
+        if not is_stopped and not promotion.is_spent(study, records):
+            return
+        for record in waiting:
+            reason = f"never promoted by {study.scheduler.name} from step {record.step}"
+            ended = replace(promotion.after_pause(record), state="pruned", reason=reason, ended=time.time())
+            self._put(replace(ended, checkpoint=None))
+            self._tell(ended)
+            self._folders.keep_only(record.name, None)
+
+    def _exchange(self, study: "StudyPlan") -> None:
         """Let a population continue once all of it has come as far as it may.
 
         What is decided is written down before the first record changes, so that a kill in between changes nothing.
@@ -297,7 +324,8 @@ class SweepController:
             notes[CHECKPOINT_BY] = list(chosen_by)
         if spec is not None and spec.from_other_targets:
             notes[WARM_STARTED] = spec.sweep
-        record = replace(record, values=values, until=population.next_stop(study, 0), notes=notes)
+        until = population.next_stop(study, 0) or promotion.first_stop(study, due.number)
+        record = replace(record, values=values, until=until, notes=notes)
         try:
             return replace(record, config=study.train_config(values, due.seed).to_dict())
         except UserError as error:  # values that are valid each, but not together

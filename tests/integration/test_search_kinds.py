@@ -8,8 +8,11 @@ from rich.console import Console
 
 from harness.cli.progress import Progress
 from harness.records import select
+from harness.records.record import PAUSED
 from harness.records.selection import pareto_front
 from harness.sweep.run import run_sweep
+from ndcl.config import TrainConfig
+from ndcl.training import train
 from tests.integration import sweeps
 from tests.made.made_vectors import TARGET, write_vectors
 
@@ -47,6 +50,7 @@ def run(folder: Path, **search: Any) -> Any:
         pytest.param({"sampler": "qmc", "scheduler": {"name": "none"}}, marks=pytest.mark.soak),
         {"sampler": "grid"},
         {"sampler": "tpe", "scheduler": {"name": "pbt"}},
+        pytest.param({"scheduler": {"name": "hyperband"}}, marks=pytest.mark.soak),
         pytest.param({"objective": "leave_one_domain_out_accuracy"}, marks=pytest.mark.soak),
         pytest.param({"objective": "leave_one_domain_out_likelihood"}, marks=pytest.mark.soak),
         {"sampler": "nsga2", "objective": ["worst_domain_accuracy", "few_shot_accuracy"]},
@@ -64,3 +68,18 @@ def test_each_kind_of_search_runs_to_its_end(tmp_path: Path, search: Any, local_
         assert all((ALPHA in record.values) == (record.values[MODE] == "rev") for record in found)
     if len(plan.studies[0].objectives) > 1:
         assert select(found)[0] in pareto_front(found)
+
+
+def test_trials_that_are_promoted_train_as_if_they_had_never_waited(tmp_path: Path, local_ray_session: None) -> None:
+    plan, result = run(tmp_path, scheduler={"name": "asha", "mode": "promote", "reduction_factor": 2})
+    assert [study.stage for study in result.studies] == ["done"]
+    sweeps.check_complete(plan)
+    found = [record for record in result.records if record.stage == "search"]
+    paused = {record.number: record.notes[PAUSED] for record in found}
+    assert {tuple(steps) for steps in paused.values()} == {(2,), (2, 4)}
+    finished = next(record for record in found if record.state == "finished")
+    assert paused[finished.number] == [2, 4]
+    assert finished.attempts == 1
+    alone = train(TrainConfig.from_dict(finished.config))
+    for evaluation, again in zip(finished.evaluations, alone, strict=True):
+        assert (evaluation["losses"], evaluation["validation_accuracy"]) == (again.losses, again.validation_accuracy)

@@ -24,6 +24,10 @@ TRAIN = {"num_steps": 6, "evaluate_every": 1, "batch_size": 4}
 RATE = {"optimizer.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True, "default": 1e-3}}
 RATIO = {"resampling_ratio": {"type": "choice", "choices": [None, 1, 10], "default": None}}
 PRUNED: dict[str, Any] = {"num_trials": 8, "scheduler": {"name": "asha", "min_resource": 2, "reduction_factor": 2}}
+PROMOTED: dict[str, Any] = {
+    "num_trials": 6,
+    "scheduler": {"name": "asha", "mode": "promote", "min_resource": 2, "reduction_factor": 2},
+}
 POPULATION: dict[str, Any] = {"num_trials": 4, "scheduler": {"name": "pbt", "perturbation_interval": 2}}
 MOST_CHANGES = 9
 """A kill comes after at most so many changes of the journal since the start."""
@@ -110,7 +114,9 @@ def run_until_killed(path: Path, results: Path, draw: random.Random, *options: s
     return trained
 
 
-@pytest.mark.parametrize(("search", "num_kills"), [(PRUNED, 10), (POPULATION, 4)], ids=["asha", "pbt"])
+@pytest.mark.parametrize(
+    ("search", "num_kills"), [(PRUNED, 10), (POPULATION, 4), (PROMOTED, 6)], ids=["asha", "pbt", "promote"]
+)
 def test_a_sweep_killed_at_random_moments_loses_nothing(
     tmp_path: Path, search: Any, num_kills: int, local_ray_session: None
 ) -> None:

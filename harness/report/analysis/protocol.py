@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.config.parameters import Parameter
 from harness.plan import StudyPlan
+from harness.plan.rungs import promotes
 from harness.records import TrialRecord
 
 EVERY = "every algorithm"
@@ -44,7 +45,7 @@ def _told(study: StudyPlan) -> dict[str, Any]:
         "search trials of a study": study.num_trials,
         "sampler": study.sampler,
         "seed of the sampler": study.seed,
-        "scheduler": study.scheduler.name,
+        "scheduler": f"{study.scheduler.name}, by promotion" if promotes(study) else study.scheduler.name,
         "selection by": " and ".join(study.objectives),
         "second look": look and f"{look.by}, {look.among} trials",
         "seeds of the final runs": ", ".join(map(str, study.final_seeds)),

@@ -45,10 +45,10 @@ def steps_taken(scheduler: SchedulerConfig, num_trials: int, accuracies: list[fl
     return steps
 
 
-@pytest.mark.parametrize("name", ["asha", "median", "none"])
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "none"])
 @pytest.mark.parametrize("min_resource", [1, 2])
 def test_the_bounds_of_a_search_are_what_the_scheduler_does_at_worst_and_at_best(
-    name: Literal["asha", "median", "none"], min_resource: int
+    name: Literal["asha", "hyperband", "median", "none"], min_resource: int
 ) -> None:
     scheduler = SchedulerConfig(name=name, min_resource=min_resource, reduction_factor=2)
     bounds = steps_left(study(base=base(num_steps=12), scheduler=scheduler, num_trials=9, final_seeds=()))

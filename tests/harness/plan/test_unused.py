@@ -19,7 +19,7 @@ from harness.search import population
 from harness.search.samplers import pruner_of
 from harness.trials.standalone import load_training
 from ndcl.errors import UserError
-from tests.made.made_records import record, study
+from tests.made.made_records import base, record, study
 
 MLP = {"model.backbone": "mlp"}
 SWEEP: dict[str, Any] = {
@@ -61,17 +61,19 @@ READ: set[str] = set()
 def test_a_scheduler_refuses_the_keys_that_nothing_reads(name: str) -> None:
     watched = Watched(name=name)
     READ.clear()
-    pruner_of(watched, evaluate_every=2)
+    pruner_of(study(scheduler=watched, base=base(num_steps=12)))
     if name == "pbt":
         plan = study(scheduler=watched, num_trials=4)
         waiting = [record(number, "waiting", accuracy, steps=(2,)) for number, accuracy in enumerate((0.1, 0.2, 0.3))]
         assert population.next_stop(plan, 0)
         assert population.moves(plan, waiting)
     assert set(USED_BY_SCHEDULER[name]) == READ - {"name"}
-    for key, value in dict(zip(SchedulerConfig.model_fields, (name, 2, 4, 2, 0.5, 0.5), strict=True)).items():
+    for key, value in dict(
+        zip(SchedulerConfig.model_fields, (name, 2, 4, "promote", 2, 0.5, 0.5), strict=True)
+    ).items():
         search = {"num_trials": 4, "scheduler": {"name": name, key: value}}
         if key == "name" or key in READ:
-            plan_of(search=search)
+            plan_of(search=search, train={"num_steps": 40, "evaluate_every": 5})
         else:
             message = f"search.scheduler.{key}: scheduler {name} does not use it; remove it"
             assert message in refusal(search=search)

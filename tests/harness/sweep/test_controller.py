@@ -13,7 +13,7 @@ from harness.config import Demand
 from harness.config.search import SchedulerConfig
 from harness.plan import StudyPlan
 from harness.records import Journal, TrialRecord, best_checkpoint, record, select
-from harness.records.record import CHECKPOINT_BY, CONFUSION
+from harness.records.record import CHECKPOINT_BY, CONFUSION, PAUSED
 from harness.records.revision import git_revision
 from harness.records.selection import best_merit
 from harness.storage import CheckpointFolders
@@ -215,6 +215,77 @@ def test_a_pruned_trial_stops_and_keeps_nothing(tmp_path: Path) -> None:
     record = stage.record(bad)
     assert (record.state, record.reason) == ("pruned", "stopped early at step 2 by asha")
     assert all(bad not in path for path in stage.kept())
+
+
+PROMOTE = SchedulerConfig(name="asha", mode="promote", reduction_factor=2)
+
+
+def test_a_trial_waits_at_its_rung_and_goes_on_from_there_when_it_is_promoted(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, study(scheduler=PROMOTE, num_trials=3, base=base(num_steps=6), final_seeds=()))
+    first, second = stage.start(), stage.start()
+    for name, accuracy in ((first, 0.4), (second, 0.6)):
+        assert stage.controller.on_evaluation(name, evaluation(2, accuracy)) is True
+        stage.checkpoint(name, 2, accuracy)
+        stage.controller.on_end(name)
+        assert (stage.record(name).state, stage.record(name).until) == ("waiting", 2)
+    assert stage.kept() == {stage.record(first).checkpoint, stage.record(second).checkpoint}
+    stage = stage.again()
+    config = stage.controller.next_trial()
+    assert config is not None
+    checkpoint = stage.record(second).checkpoint
+    assert (config["name"], config["resume_from"], config["take_over"]) == (second, checkpoint, False)
+    assert config["folder"] == f"{second}.from-2"
+    found = stage.record(second)
+    assert (found.state, found.until, found.attempts, found.notes) == ("running", 4, 1, {PAUSED: [2]})
+    assert stage.controller.on_evaluation(second, evaluation(2, 0.6)) is False, "it first repeats what it resumes from"
+    assert stage.controller.on_evaluation(second, evaluation(4, 0.6)) is True
+
+
+def test_what_is_never_promoted_ends_with_the_search_and_keeps_nothing(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, study(scheduler=PROMOTE, num_trials=2, base=base(num_steps=4), final_seeds=(1,)))
+    names = [stage.start(), stage.start()]
+    for name, accuracy in zip(names, (0.4, 0.6), strict=True):
+        stage.play(name, 2, accuracy=accuracy)
+        stage.controller.on_end(name)
+    assert stage.start() == names[1]
+    assert stage.controller.next_trial() is None
+    stage.play(names[1], 4, accuracy=0.6)
+    stage.controller.on_end(names[1])
+    ended = stage.record(names[0])
+    assert (ended.state, ended.reason) == ("pruned", "never promoted by asha from step 2")
+    assert (ended.checkpoint, ended.notes) == (None, {PAUSED: [2]})
+    assert stage.kept() == {stage.record(names[1]).checkpoint}
+    assert stage.record(stage.start()).stage == "final"
+
+
+def test_trials_that_wait_end_when_the_last_to_begin_fails_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, study(scheduler=PROMOTE, num_trials=2, base=base(num_steps=4), final_seeds=()))
+    first = stage.start()
+    stage.play(first, 2, accuracy=None)
+    stage.controller.on_end(first)
+
+    def refuse(self: StudyPlan, values: dict[str, Any], seed: int | None = None) -> None:
+        raise UserError(f"{RATE}: not with this")
+
+    monkeypatch.setattr(StudyPlan, "train_config", refuse)
+    assert stage.controller.next_trial() is None
+    assert stage.record(first).state == "pruned"
+    assert stage.controller.sweep_state.is_done
+
+
+def test_a_trial_that_waits_begins_anew_if_its_checkpoint_is_gone(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, study(scheduler=PROMOTE, num_trials=3, base=base(num_steps=6), final_seeds=()))
+    name = stage.start()
+    stage.play(name, 2)
+    stage.controller.on_end(name)
+    shutil.rmtree(stage.root)
+    again = stage.again()
+    assert again.controller.started_anew == [name]
+    config = again.controller.next_trial()
+    assert config is not None
+    assert (config["name"], config["resume_from"], again.record(name).until) == (name, None, 2)
 
 
 def test_the_last_evaluation_prunes_nothing(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.made.made_records import base, evaluation, study
 OPTUNA_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 ASHA = SchedulerConfig(name="asha", min_resource=1, reduction_factor=2)
 PBT = SchedulerConfig(name="pbt", perturbation_interval=1)
+PROMOTE = SchedulerConfig(name="asha", mode="promote", reduction_factor=2)
 ACCURACIES = (0.9, 0.1)
 """Of the trials by number: the second is pruned, or learns from the first."""
 
@@ -127,7 +128,11 @@ def check_story(stage: Stage, plan: StudyPlan) -> None:
     assert stage.kept() == {record.checkpoint for record in records.values() if record.state == "finished"}
 
 
-@pytest.mark.parametrize("scheduler", [ASHA, pytest.param(PBT, marks=pytest.mark.soak)], ids=["asha", "pbt"])
+@pytest.mark.parametrize(
+    "scheduler",
+    [ASHA, *(pytest.param(each, marks=pytest.mark.soak) for each in (PBT, PROMOTE))],
+    ids=["asha", "pbt", "promote"],
+)
 def test_a_kill_before_any_write_changes_nothing(tmp_path: Path, scheduler: SchedulerConfig) -> None:
     plan = study(scheduler=scheduler, num_trials=2, final_seeds=(1,), base=base(num_steps=6))
     fresh = tmp_path / "fresh"
@@ -137,7 +142,7 @@ def test_a_kill_before_any_write_changes_nothing(tmp_path: Path, scheduler: Sche
         undisturbed = played(tmp_path / "undisturbed", plan)
     check_story(undisturbed, plan)
     expected = essence(undisturbed)
-    assert {state for _, state, *_ in expected} == ({"finished", "pruned"} if scheduler == ASHA else {"finished"})
+    assert {state for _, state, *_ in expected} == ({"finished"} if scheduler == PBT else {"finished", "pruned"})
     for fatal in range(writes.count):
         folder = tmp_path / str(fatal)
         shutil.copytree(fresh, folder)
