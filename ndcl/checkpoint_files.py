@@ -18,6 +18,16 @@ def is_checkpoint(folder: Path) -> bool:
         return False
 
 
+def step_of(folder: Path) -> int:
+    """The step in the name of a checkpoint's folder."""
+    return int(folder.name.removeprefix("step-"))
+
+
+def damaged_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a training below `folder` that are not whole, the oldest first."""
+    return [path for path in sorted(folder.glob("step-*")) if not is_checkpoint(path)]
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:

@@ -29,7 +29,9 @@ def train(
     from harness.plan.checks import buildable
     from harness.records.sweep_files import json_of
     from harness.storage import writable
-    from harness.trials.standalone import EVALUATIONS, load_training
+    from harness.storage.folder import alone
+    from harness.trials.own_faults import explained
+    from harness.trials.standalone import ANEW, EVALUATIONS, load_training, looked_at
     from ndcl.unreached import unreached
 
     loaded = load_training(config, settings or ())
@@ -37,11 +39,14 @@ def train(
     for key, what in unreached(loaded).items():
         say(f"warning: {key}: {what}", error=True)
     buildable(loaded, may_have_unused=(folder / EVALUATIONS).exists() and not fresh)
-    with writable(folder):
+    in_use = f"{folder} is being trained by another process; wait for it, or train elsewhere by --results"
+    with writable(folder), alone(folder.with_name(f".{folder.name}.lock"), in_use), explained(loaded.algorithm.name):
+        for line in () if fresh else looked_at(loaded, folder):
+            say(f"warning: {line}", error=True)
         for evaluation in _trained(loaded, folder, workers, fresh):
             if not quiet:
                 say(evaluation_line(evaluation, loaded.num_steps), error=True)
-    say(result_line(json_of(folder / EVALUATIONS, "train anew with --fresh"), loaded.select_by))
+    say(result_line(json_of(folder / EVALUATIONS, ANEW), loaded.select_by))
     say(f"checkpoint and evaluations: {folder}")
 
 

@@ -19,6 +19,8 @@ from harness.cluster.spot_guard import BOOTSTRAP_FILE, as_written
 from ndcl.errors import UserError
 from ndcl.filesystems import is_uri
 
+ANSWER_SECONDS = 20
+"""So long may a cluster take to answer."""
 JOIN_SECONDS = 180
 """So long are machines of the user's own waited for, on which `ray up` starts Ray after the head's."""
 
@@ -37,6 +39,7 @@ def joined_ray(
     os.environ.update(ENVIRONMENT)
     import ray
 
+    require_answer(address)
     with log_to(log_file):
         try:
             with without_clusters() if _is_on_loopback(address) else contextlib.nullcontext():
@@ -56,6 +59,19 @@ def joined_ray(
             yield possible_nodes(config, _nodes(awaited_nodes(config), say))
         finally:
             ray.shutdown()
+
+
+def require_answer(address: str) -> None:
+    """Raise UserError where nothing listens at `address`, HOST:PORT: Ray tries for minutes, and says so in C++."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--address {address}: there is no Ray cluster ({' '.join(str(error).split())}); start one, or leave it out"
+        ) from None
 
 
 def _runtime_environment(modules: Sequence[str]) -> dict[str, Any]:

@@ -86,6 +86,8 @@ def _settings(values: Any) -> Any:
     result = []
     for value in listed(values):
         ratios = value.get("ratio") if isinstance(value, dict) else None
+        if ratios == []:
+            raise UserError("ratio: expected a number or several, got []; give one, or remove it")
         result += [_with_ratio(value, ratio) for ratio in ratios] if isinstance(ratios, (list, tuple)) else [value]
     return result
 
@@ -261,7 +263,7 @@ class SweepConfig(Block):
     data: Annotated[
         tuple[Annotated[DataSpec, BeforeValidator(_named)], ...], BeforeValidator(listed), Field(min_length=1)
     ]
-    imbalance: Annotated[tuple[ImbalanceSpec, ...], BeforeValidator(_settings), Field(min_length=1)]
+    imbalance: Annotated[tuple[ImbalanceSpec, ...], BeforeValidator(value_check(_settings)), Field(min_length=1)]
     algorithms: Annotated[
         dict[Name, Annotated[AlgorithmSpec, BeforeValidator(_empty)]], BeforeValidator(_algorithms), Field(min_length=1)
     ]

@@ -158,6 +158,11 @@ def _check_population(study: StudyPlan, evaluations: int) -> None:
                 f"study {study.key.name}: space.{key}: a {'network' if of_model else 'training'} can't change it while "
                 "it trains, as scheduler pbt would have it; fix it under train, or take another scheduler"
             )
+    if study.num_trials == 1:
+        raise UserError(
+            "search.num_trials: with 1 trial scheduler pbt has nothing to exchange; raise it, or give "
+            f"{WITHOUT_SCHEDULER}"
+        )
     if study.scheduler.perturbation_interval >= evaluations:
         raise UserError(
             f"search.scheduler.perturbation_interval: {study.scheduler.perturbation_interval} leaves no exchange "

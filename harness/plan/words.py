@@ -67,7 +67,8 @@ def _folds(plan: Plan) -> str:
 def _steps(left: Range) -> str:
     if not left.most:
         return "nothing"
-    return f"{_between(f'{left.least:.0f}', f'{left.most:.0f}')} steps, depending on how many trials are stopped early"
+    steps = f"{_between(f'{left.least:.0f}', f'{left.most:.0f}')} steps"
+    return steps if left.least == left.most else f"{steps}, depending on how many trials are stopped early"
 
 
 def cost_lines(

@@ -91,8 +91,17 @@ def _model_of(study: Sequence[TrialRecord], top_k: int, run: Run, seed: int | No
 
 
 def members_of(record: TrialRecord, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trainings that a record's model is made of: of an ensemble its members, else itself."""
+    """The trainings that a record's model is made of: of an ensemble its members, else itself.
+
+    Raises UserError if a member has no record any more.
+    """
     by_name = {each.name: each for each in records}
+    for name in record.members:
+        if name not in by_name:
+            raise UserError(
+                f"{record.name}: it is made of {name}, which has no record any more; run the sweep again, which trains "
+                "what is missing"
+            )
     return [by_name[name] for name in record.members] or [record]
 
 

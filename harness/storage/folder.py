@@ -81,22 +81,29 @@ def storage_problem(error: BaseException | str) -> str | None:
     return next((sign for sign in STORAGE_SIGNS if sign in str(error)), None)
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time run the sweep; the system gives the lock back if the process dies.
+def locked(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Let one process at a time run the sweep. Raises UserError if another does."""
+    return alone(
+        folder / LOCK_FILE,
+        f"sweep '{folder.name}' in {folder.parent} is being run by another process; "
+        "wait for it, or give this sweep another name",
+    )
 
-    It is a lock of the open file (Linux's F_OFD_SETLK), which others can ask about without taking it.
+
+@contextlib.contextmanager
+def alone(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock of a file, which is made; the system gives it back if the process dies.
+
+    It is a lock of the open file (Linux's F_OFD_SETLK), which others can ask about without taking it. Raises UserError
+    with the `refusal` if another process holds it.
     """
-    with (folder / LOCK_FILE).open("w") as file:
+    with path.open("w") as file:
         try:
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise
-            raise UserError(
-                f"sweep '{folder.name}' in {folder.parent} is being run by another process; "
-                "wait for it, or give this sweep another name"
-            ) from None
+            raise UserError(refusal) from None
         yield
 
 

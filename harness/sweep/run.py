@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import dropwhile
 from typing import Any, Protocol
 
-from harness.cluster.joined_ray import joined_ray
+from harness.cluster.joined_ray import joined_ray, require_answer
 from harness.cluster.local_ray import cluster_address, local_ray, stop_signals
 from harness.cluster.ray_internals import keep_credentials_out_of_logs, take_prestarted_workers
 from harness.config import Demand
@@ -110,6 +110,8 @@ def run_sweep(
     Raises UserError (another run of this sweep is under way; the sweep has changed; the folder can't be written;
     the resources don't suffice) and Interrupted, after which the same call continues.
     """
+    if address is not None:
+        require_answer(address)
     with writable(plan.folder), locked(plan.folder), leased(storage, plan.folder, progress.say, take_over=take_over):
         for remark in prepare(plan, fresh, storage):
             progress.say(remark)

@@ -12,6 +12,7 @@ from harness.config.kinds import require_kind
 from harness.config.yaml_files import parse_setting, read_yaml
 from harness.records.record import joined
 from harness.records.sweep_files import json_of
+from ndcl.checkpoint_files import damaged_checkpoints, step_of
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError
 from ndcl.files import write_whole
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ndcl.evaluation import Evaluation
 
 EVALUATIONS = "evaluations.json"
+ANEW = "delete it to continue from the checkpoint without the evaluations so far, or train anew with --fresh"
+"""What to do about evaluations that can't be read."""
 WRITTEN_BY_0_1 = {"model.freeze_batchnorm": True}
 """Defaults of version 0.1 that are others now."""
 
@@ -50,6 +53,30 @@ def _chosen_in_vain(written: dict[str, Any], config: TrainConfig) -> list[str]:
         for key, value in flat(written).items()
         if key in unused and value != WRITTEN_BY_0_1.get(key) and TrainConfig.from_dict(without(written, key)) != config
     ]
+
+
+def looked_at(config: TrainConfig, folder: Path) -> list[str]:
+    """What is wrong with an earlier training in `folder` that this config continues, in a line each.
+
+    Raises UserError if it has more steps than `config` asks for, or its evaluations can't be read.
+    """
+    damaged = damaged_checkpoints(folder)
+    lines = [f"checkpoint {path} is damaged and is not used" for path in damaged]
+    whole = [step_of(path) for path in folder.glob("step-*") if path not in damaged]
+    done = max(whole, default=0)
+    if done > config.num_steps:
+        raise UserError(
+            f"num_steps: {config.num_steps} is less than the {done} steps that {folder} has; raise it, or train in "
+            "another folder by --results or a YAML file of another name; --fresh deletes the earlier training"
+        )
+    path = folder / EVALUATIONS
+    known = max((each["step"] for each in json_of(path, ANEW)), default=0) if path.exists() else 0
+    if known < done:
+        lines.append(
+            f"{path} does not have the evaluations up to step {done}, where the checkpoint continues; the best "
+            "checkpoint is told of those after it alone"
+        )
+    return lines
 
 
 def run_training(config: TrainConfig, folder: Path, *, fresh: bool = False) -> Iterator[dict[str, Any]]:
@@ -88,7 +115,7 @@ def trained(config: TrainConfig, folder: Path) -> Iterator[dict[str, Any]]:
     from ndcl.training import train
 
     path = folder / EVALUATIONS
-    done: list[dict[str, Any]] = json_of(path, "train anew with --fresh") if path.exists() else []
+    done: list[dict[str, Any]] = json_of(path, ANEW) if path.exists() else []
 
     def keep(evaluation: "Evaluation") -> None:
         done[:] = joined(done, evaluation.to_dict())

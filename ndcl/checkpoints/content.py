@@ -60,7 +60,7 @@ class Parts:
         for name, content in self.parts.items():
             content.write(partial / name)
         (partial / MANIFEST).write_text(json.dumps({"format": 1, "parts": list(self.parts)}))
-        partial.rename(folder)
+        _put(partial, folder)
 
 
 def write_together(content: Content | Parts, folder: Path, group: Group) -> None:
@@ -82,7 +82,7 @@ def write(folder: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
         json.dump(manifest, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
-    partial.rename(folder)
+    _put(partial, folder)
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -96,11 +96,6 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def folder_name(step: int) -> str:
     """Name of the checkpoint after `step` steps; names sort by step."""
     return f"step-{step:08d}"
-
-
-def step_of(folder: Path) -> int:
-    """The step in the name of a checkpoint's folder."""
-    return int(folder.name.removeprefix("step-"))
 
 
 def newest(folder: Path) -> Path | None:
@@ -176,6 +171,13 @@ def _partial(folder: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     return partial
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """Give what has been made its name, in place of a damaged checkpoint."""
+    if folder.exists() and not is_checkpoint(folder):
+        shutil.rmtree(folder)
+    partial.rename(folder)
 
 
 def _paths(values: dict[str, Any], prefix: tuple[str, ...] = ()) -> set[tuple[str, ...]]:

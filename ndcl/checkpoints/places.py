@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from ndcl.checkpoint_files import MANIFEST
-from ndcl.checkpoints.content import Content, Parts, folder_name, newest, remove_older, step_of
+from ndcl.checkpoint_files import MANIFEST, step_of
+from ndcl.checkpoints.content import Content, Parts, folder_name, newest, remove_older
 from ndcl.errors import UserError
 from ndcl.filesystems import (
     CHUNK_BYTES,

@@ -7,16 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.clone import Clone
+from tests.journeys.guides import block
 
-CONFIG = """\
-data: {name: digits, target: sign}
-imbalance: {setting: long_tail, ratio: 20, validation: 2}
-algorithm: {name: erm}
-num_steps: 400
-evaluate_every: 5
-batch_size: 4
-"""
-TRAIN = "ndcl train mine.yaml"
+CONFIG = block("docs/commands.md", "data: {name: digits, target: sign}").text
+QUICK = ("evaluate_every=5", "batch_size=4")
+TRAIN, CONTINUE = block("docs/commands.md", "ndcl train mine.yaml").lines
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,18 +31,18 @@ def numbers(found: list[dict]) -> list[dict]:
 
 
 def test_a_training_that_is_interrupted_goes_on_alone_and_on_two_processes(clone: Clone, folder: Path) -> None:
-    with clone.start(TRAIN) as running:
+    with clone.start(TRAIN, *QUICK) as running:
         running.wait_until(lambda: len(evaluations(folder)) >= 2)
         assert running.interrupt() == 130
         assert "the same command resumes" in running.text
     first = evaluations(folder)
     last = first[-1]["step"]
-    printed = clone.type(TRAIN, f"num_steps={last + 10}")
+    printed = clone.type(TRAIN, *QUICK, f"num_steps={last + 10}")
     assert f"checkpoint and evaluations: {folder.relative_to(clone.folder)}" in printed
     second = evaluations(folder)
     assert numbers(second)[: len(first)] == numbers(first)
     assert [e["step"] for e in second] == list(range(5, last + 11, 5))
-    printed = clone.type(f"{TRAIN} --workers 2", f"num_steps={last + 15}")
+    printed = clone.type(f"{TRAIN} --workers 2", *QUICK, f"num_steps={last + 15}")
     assert evaluations(folder)[: len(second)] == second
     assert evaluations(folder)[-1]["step"] == last + 15
     assert re.search(r"best checkpoint: step \d+", printed)
@@ -56,10 +51,17 @@ def test_a_training_that_is_interrupted_goes_on_alone_and_on_two_processes(clone
 def test_a_fresh_training_that_fails_leaves_the_earlier_one(clone: Clone, folder: Path) -> None:
     before = evaluations(folder)
     assert before
-    settings = ("device=cuda", "num_steps=5")
+    settings = (*QUICK, "device=cuda", "num_steps=5")
     printed = clone.type(f"{TRAIN} --fresh", *settings, code=2)
     assert "cuda" in printed.lower()
     assert evaluations(folder) == before
-    printed = clone.type(f"{TRAIN} --fresh", "num_steps=5", "optimizer.warmup_steps=5")
-    assert "warning: optimizer.warmup_steps: 5 of 5 steps: the learning rate never arrives at its value" in printed
+    printed = clone.type(f"{TRAIN} --fresh", *QUICK, "num_steps=5", "profile={from_step: 5}")
+    assert "warning: profile.from_step: 5 of 5 steps: nothing is profiled; lower it, or train for more" in printed
     assert [each["step"] for each in evaluations(folder)] == [5]
+
+
+def test_it_is_continued_as_the_page_says(clone: Clone, folder: Path) -> None:
+    printed = clone.type(CONTINUE.replace("num_steps=600", "num_steps=10"), *QUICK)
+    assert "best checkpoint: step" in printed
+    assert [each["step"] for each in evaluations(folder)] == [5, 10]
+    assert "num_steps: 5 is less than the 10 steps" in clone.type(TRAIN, *QUICK, "num_steps=5", code=2)

@@ -1,4 +1,4 @@
-"""Every YAML block of the pages, laid over the smallest sweep that they show, can be planned."""
+"""Every YAML block of the pages, laid over the smallest sweep that they show, can be planned; or it is a training."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -10,6 +10,8 @@ import yaml
 from harness.config import load_sweep
 from harness.config.yaml_files import parse_yaml
 from harness.plan import make_plan
+from harness.plan.checks import buildable
+from harness.trials.standalone import load_training
 from ndcl.data.catalogue import entry_of
 from tests.journeys.guides import Block, block, blocks, pages
 from tests.journeys.not_run import NOT_RUN
@@ -59,6 +61,10 @@ def test_a_yaml_block_can_be_planned(found: Block, data: Path, tmp_path: Path, m
     (tmp_path / "my_losses.py").write_text(OWN_LOSS.text)
     monkeypatch.syspath_prepend(tmp_path)
     for values in alternatives(found.text):
+        if "algorithm" in values:
+            (tmp_path / "training.yaml").write_text(found.text)
+            buildable(load_training(tmp_path / "training.yaml"))
+            continue
         below = deepcopy(parse_yaml(SMALLEST.text))
         del below["space"]
         sweep = laid_over(below, values) | {key: values[key] for key in WHOLE if key in values}

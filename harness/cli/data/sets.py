@@ -194,7 +194,7 @@ def verify(
         store.verify()
         say(f"files: whole, digest {store.digest}")
     if entry is None:
-        say(f"{store.name} is not in the catalogue; if it is an entry under another name, give that with --as")
+        say(f"{name} is not in the catalogue; if it is an entry under another name, give that with --as")
         return
     result = check(store, entry)
     for line in check_lines(result):

@@ -234,7 +234,8 @@ def test_train_goes_on_with_more_steps_and_starts_anew_if_asked(training_file: P
     run("train", training_file, "--results", tmp_path)
     more = run("train", training_file, "--results", tmp_path, "--set", "num_steps=6")
     assert [line.split(":")[0] for line in more.stderr.splitlines()] == ["step 2/6", "step 4/6", "step 6/6"]
-    assert "seed = 0" in error_of("train", training_file, "--results", tmp_path, "--set", "seed=1")
+    other = ("--set", "seed=1", "--set", "num_steps=6")
+    assert "seed = 0" in error_of("train", training_file, "--results", tmp_path, *other)
     fresh = run("train", training_file, "--results", tmp_path, "--set", "seed=1", "--fresh", "--quiet")
     assert fresh.exit_code == 0
     assert fresh.stderr == ""

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,28 @@ def test_a_sweep_without_final_runs_is_deployed_after_what_the_message_names(end
     planned = run("plan", path, *options)
     assert "6 trainings of which 1 are done" in planned.output
     assert refusal(make_plan(load_sweep(Path(path), ["final.seeds=5"]), Path("results"))) is None
+
+
+def test_nothing_is_made_where_no_cluster_answers(here: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        error = error_of("sweep", sweeps.written(here), "--address", address)
+    assert f"--address {address}: there is no Ray cluster ([Errno 111] Connection refused); start one" in error
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("imbalance={setting: long_tail, ratio: []}", "imbalance: ratio: expected a number or several, got []"),
+        ("search={num_trials: 1, scheduler: {name: pbt}}", "search.num_trials: with 1 trial scheduler pbt has nothing"),
+    ],
+)
+def test_what_can_do_nothing_is_named(here: Path, setting: str, words: str) -> None:
+    assert words in error_of("plan", sweeps.written(here), "--set", setting)
+
+
+def test_a_plan_in_which_nothing_is_stopped_early_does_not_speak_of_it(here: Path) -> None:
+    path = sweeps.written(here, search={"num_trials": 2, "scheduler": {"name": "none"}})
+    assert "stopped early" not in run("plan", path).output

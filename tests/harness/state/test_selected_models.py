@@ -10,7 +10,7 @@ import torch
 
 import ndcl
 from harness.records import Journal, StudyKey, TrialRecord
-from harness.state.selected_models import selected_models
+from harness.state.selected_models import members_of, selected_models
 from ndcl.errors import UserError
 from tests.harness.command_line import error_of, run
 from tests.made.made_records import key, record
@@ -159,3 +159,10 @@ def test_mistakes_are_one_line(tmp_path: Path, options: tuple[str, ...], words: 
 
 def test_a_sweep_that_has_not_run_is_one_line(tmp_path: Path) -> None:
     assert "there is no sweep 'made'" in error_of("export", "made", "--results", tmp_path, "--to", "x")
+
+
+def test_a_member_without_a_record_is_told() -> None:
+    ensemble = dataclasses.replace(final(0, 0, 0.5), stage="ensemble", members=("one", "two"))
+    with pytest.raises(UserError, match=r"it is made of one, which has no record any more; run the sweep again"):
+        members_of(ensemble, [ensemble])
+    assert members_of(final(0, 1, 0.4), []) == [final(0, 1, 0.4)]
