@@ -190,15 +190,15 @@ def test_config_is_frozen(write):
         ({"final": {"top_k": 0}}, "final.top_k: 0 is out of range; it must be at least 1"),
         (
             {"final": {"ensemble": "all"}},
-            "final.ensemble: expected seeds, none or a mapping of keys to values, got 'all'",
+            "final.ensemble: expected seeds, weights, none or a mapping of keys to values, got 'all'",
         ),
         (
             {"final": {"ensemble": {"top": 2}}},
-            "final.ensemble: {'top': 2} is not valid; give seeds, none, or the number of",
+            "final.ensemble: {'top': 2} is not valid; give seeds, weights, none, or the number of",
         ),
         ({"final": {"ensemble": {"top_k": 3}, "top_k": 2}}, "final.ensemble.top_k: 3 trials can't be combined, since"),
         ({"imbalance": {"ratio": [10, 0.5]}}, "imbalance.ratio: 0.5 is out of range"),
-        ({"imbalance": {"ratio": []}}, "imbalance: expected at least 1 entry"),
+        ({"imbalance": {"ratio": []}}, "imbalance: ratio: expected a number or several, got []"),
         (
             {"train": {"select_by": ["oracle_accuracy"]}},
             "train.select_by: it is not a value of `train`",
@@ -206,7 +206,7 @@ def test_config_is_frozen(write):
         ({"search": {"num_trials": 1, "warm_start": {}}}, "search.warm_start.sweep: a value is required"),
         ({"imbalance": {"ratoi": 2}}, "imbalance.ratoi: unknown key; did you mean 'ratio'?"),
         ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: 0.5 is out of range"),
-        ({"imbalance": []}, "imbalance: expected at least 1 entry"),
+        ({"imbalance": []}, "imbalance: ratio: expected a number or several, got []"),
         ({"data": {"name": "digits", "targets": []}}, "data.targets: expected at least 1 entry or all, got []"),
         ({"imbalance": [{"ratio": 2}, {"ratio": -2}]}, "imbalance.1.ratio: -2.0 is out of range"),
         ({"data": {"name": "digits", "target": "all"}}, "data.target: unknown key; did you mean 'targets'?"),
