@@ -50,7 +50,7 @@ def records(clone: Clone, name: str) -> dict[str, dict]:
         ("search.select.among=1", "search.select.among: 1 is out of range; it must be at least 2"),
         ("final.top_k=2", "final.top_k: the final runs of several trials would choose between them once more"),
         ("final.ensemble={top_k: 2}", "final.ensemble.top_k: 2 trials can't be combined, since final.top_k has only 1"),
-        ("final.ensemble={topk: 2}", "give seeds, none, or the number of trials as {top_k: 2}"),
+        ("final.ensemble={topk: 2}", "give seeds, weights, none, or the number of trials as {top_k: 2}"),
         ("data.targets=[]", "data.targets: expected at least 1 entry or all, got []"),
         ("data.targets=[None]", "texture, all, or none for a study that leaves none out"),
         ("data.targets=[none, none]", f"study {STUDY}.none would run 2 times; leave one out"),

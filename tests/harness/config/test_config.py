@@ -206,7 +206,7 @@ def test_config_is_frozen(write):
         ({"search": {"num_trials": 1, "warm_start": {}}}, "search.warm_start.sweep: a value is required"),
         ({"imbalance": {"ratoi": 2}}, "imbalance.ratoi: unknown key; did you mean 'ratio'?"),
         ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: 0.5 is out of range"),
-        ({"imbalance": []}, "imbalance: ratio: expected a number or several, got []"),
+        ({"imbalance": []}, "imbalance: expected at least 1 entry"),
         ({"data": {"name": "digits", "targets": []}}, "data.targets: expected at least 1 entry or all, got []"),
         ({"imbalance": [{"ratio": 2}, {"ratio": -2}]}, "imbalance.1.ratio: -2.0 is out of range"),
         ({"data": {"name": "digits", "target": "all"}}, "data.target: unknown key; did you mean 'targets'?"),
