@@ -7,7 +7,6 @@ ranges. A trial is longer here, 243 steps, and evaluated 27 times, so that it ha
 import itertools
 import json
 import multiprocessing
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -89,7 +88,3 @@ def _trained(place: int, number: int) -> Curve:
         validation=[evaluation.validation_accuracy for evaluation in evaluations],
         target=[evaluation.target.balanced or 0.0 for evaluation in evaluations],
     )
-
-
-if __name__ == "__main__":
-    record(Path(sys.argv[1]), int(sys.argv[2]), min(2, os.cpu_count() or 1))
