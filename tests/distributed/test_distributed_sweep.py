@@ -22,7 +22,7 @@ from harness.cli import app
 from harness.cli.progress import Progress
 from harness.cluster.notice import MARK, leave_mark
 from harness.records import TrialRecord
-from harness.records.record import CONFUSION
+from harness.records.record import CONFUSION, PAUSED
 from harness.storage.checkpoints import TRAINING
 from harness.sweep.run import Interrupted, run_sweep
 from harness.trials.messages import to_json
@@ -141,6 +141,21 @@ def trained_by_command(folder: Path, config: dict[str, Any], *options: str) -> P
     assert result.exit_code == 0, result.output
     assert f"step {config['num_steps']}/{config['num_steps']}: loss" in result.stderr
     return folder / "train" / "one"
+
+
+@pytest.mark.soak
+def test_trials_of_two_workers_wait_and_are_promoted_as_those_of_one(tmp_path: Path, local_ray_session: None) -> None:
+    scheduler = {"name": "asha", "mode": "promote", "reduction_factor": 2}
+    changes = {"algorithms": {"erm": None}, "search": {"num_trials": 2, "sampler": "random", "scheduler": scheduler}}
+    found = {
+        size: run(tmp_path, tmp_path / str(size), resources={"workers_per_trial": size, "max_concurrent": 1}, **changes)
+        for size in (1, 2)
+    }
+    for name, alone in found[1].items():
+        both = found[2][name]
+        assert (both.state, both.notes, both.step) == (alone.state, alone.notes, alone.step)
+        assert alone.notes[PAUSED] == ([2, 4] if alone.state == "finished" else [2])
+    assert sorted(record.state for record in found[2].values()) == ["finished", "pruned"]
 
 
 @pytest.mark.soak
