@@ -89,7 +89,9 @@ class NoRepeatSampler(optuna.samplers.BaseSampler):
 
     def _drawing(self, study: Study, trial: FrozenTrial) -> Callable[[str], Any]:
         """Draw by the other sampler: what it draws together, and each other value when it is asked for."""
-        study = study if self._seen is None else self._seen(study)
+        if self._seen is not None:  # TPE also takes notes on the trial, in the study that it is given
+            study = self._seen(study)
+            trial = study.get_trials(deepcopy=False)[trial.number]
         space = self._sampler.infer_relative_search_space(study, trial)
         together = self._sampler.sample_relative(study, trial, space)
 

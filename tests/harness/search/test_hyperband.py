@@ -1,22 +1,26 @@
 """Hyperband within an Optuna study, and what TPE sees of trials that wait for their promotion."""
 
+from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 
 from harness.config.search import SchedulerConfig
 from harness.plan import StudyPlan
 from harness.plan.rungs import bracket_of
 from harness.search.paused_trials import with_paused_as_pruned
-from harness.search.study_search import StudySearch
-from tests.made.made_records import base, evaluation, record, study
+from harness.search.study_search import StudySearch, open_storage
+from tests.made.made_records import base, evaluation, key, record, study
 
 
-def searched(**changes: Any) -> tuple[StudyPlan, StudySearch]:
+def searched(
+    storage: optuna.storages.BaseStorage | None = None, sampler: str = "tpe", **changes: Any
+) -> tuple[StudyPlan, StudySearch]:
     scheduler = SchedulerConfig(reduction_factor=2, **changes)
-    plan = study(scheduler=scheduler, base=base(num_steps=8), num_trials=40)
-    search = StudySearch(plan, "made", optuna.storages.InMemoryStorage())
+    plan = study(scheduler=scheduler, base=base(num_steps=8), num_trials=40, sampler=sampler)
+    search = StudySearch(plan, "made", storage or optuna.storages.InMemoryStorage())
     search.reconcile([])
     return plan, search
 
@@ -77,3 +81,19 @@ def test_tpe_draws_where_paused_trials_were_good_as_where_pruned_ones_were() -> 
                 search.tell(record(number, "pruned", steps=(2,)))
         drawn[mode] = [search.ask(record(n, "running").name, n) for n in (12, 13)]
     assert drawn["promote"] == drawn["stop"]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "random", "nsga2"])
+def test_every_sampler_draws_on_where_trials_wait_in_the_file_of_a_sweep(tmp_path: Path, sampler: str) -> None:
+    """There trials have numbers of their own, from which their studies count on."""
+    storage = open_storage(tmp_path / "optuna.db")
+    StudySearch(study(key=key(target="sign")), "made", storage).study.ask()
+    _, search = searched(storage, sampler, name="asha", mode="promote")
+    rates = []
+    for number in range(14):
+        name = record(number, "running", steps=()).name
+        rates.append(search.ask(name, number)["optimizer.learning_rate"])
+        search.report(name, evaluation(2, 1 - rates[-1] * 50))
+        if number == 11:
+            search.tell(record(number, steps=(2, 4, 6, 8)))
+    assert len(set(rates)) == 14
