@@ -49,6 +49,7 @@ def headlines(status: SweepStatus, now: float) -> Iterator[str]:
 def conclusions(status: SweepStatus) -> Iterator[str]:
     """What went wrong and why, where the results are, what to do next."""
     yield from failure_lines(status.records)
+    yield from status.damaged
     yield from map(_data_line, status.bound)
     for bound in status.replaced:
         yield refusal(status.plan.folder, status.plan.command, bound, status.data_now)

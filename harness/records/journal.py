@@ -38,15 +38,22 @@ class Journal:
         """All records, by name. Raises UserError if one can't be read."""
         return list(self.files().values())
 
-    def files(self) -> dict[Path, TrialRecord]:
-        """All records by their files, in order of their names. Raises UserError if one can't be read.
+    def files(self, left_out: Callable[[UserError], None] | None = None) -> dict[Path, TrialRecord]:
+        """All records by their files, in order of their names.
 
+        One that can't be read is `left_out`, which is called with the reason; without that it raises UserError.
         Version 0.1 put a target's name as it is into that of a file; once such a record is written anew, that counts.
         """
         paths: dict[str, Path] = {}
         records: dict[Path, TrialRecord] = {}
         for path in sorted(self.folder.glob("[!.]*.json")):  # other systems leave `._x.json` beside what they copy
-            records[path] = _load(path)
+            try:
+                records[path] = _load(path)
+            except UserError as error:
+                if left_out is None:
+                    raise
+                left_out(error)
+                continue
             name = records[path].name
             if name not in paths or path.stem == name:
                 paths[name] = path

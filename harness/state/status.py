@@ -28,6 +28,8 @@ class SweepStatus:
     records: tuple[TrialRecord, ...]
     changed: dict[str, float]
     """When each trial's record was last written, in seconds since the epoch, by the record's name."""
+    damaged: tuple[str, ...] = ()
+    """Of each record that can't be read the file, why, and the remedy."""
     bound: tuple[Bound, ...] = ()
     """What the sweep is bound to of its data."""
     data_now: Mapping[Source, str] = field(default_factory=dict)
@@ -76,7 +78,8 @@ def read_status(results: Path, name: str) -> SweepStatus:
         if plan is None:
             raise FileNotFoundError
         journal = Journal(folder)
-        files = journal.files()
+        damaged: list[UserError] = []
+        files = journal.files(damaged.append)
         records = [record if is_running else as_stopped(record) for record in files.values()]
         changed = {record.name: path.stat().st_mtime for path, record in files.items()}
     except (FileNotFoundError, NotADirectoryError):
@@ -86,6 +89,7 @@ def read_status(results: Path, name: str) -> SweepStatus:
         bound=tuple(bound_data(folder, sources_of(plan), records)),
         data_now=digests_here(sources_of(plan)),
         is_running=is_running,
+        damaged=tuple(map(str, damaged)),
         studies=_states(plan, records),
         records=tuple(records),
         changed=changed,

@@ -143,6 +143,20 @@ def test_failures_come_with_their_reasons(plan: Plan) -> None:
     assert "was stopped: 3 of 3 trials failed; the last one: it broke [2]" in text
 
 
+def test_a_damaged_record_is_told_beside_the_others(plan: Plan) -> None:
+    write(plan, record(0), record(1))
+    path = next(iter(Journal(plan.folder).files()))
+    path.write_text(path.read_text()[:100])
+    status = read_status(plan.results, "tiny")
+    assert [each.number for each in status.records] == [1]
+    [line] = status.damaged
+    assert line.startswith(f"{path}: it can't be read (it is cut off or damaged: ")
+    assert line.endswith("or delete it: the next ndcl sweep then trains another in its place")
+    assert line in conclusions(status)
+    with pytest.raises(UserError, match="cut off or damaged"):
+        Journal(plan.folder).read()
+
+
 def test_of_many_failures_the_last_are_shown(plan: Plan) -> None:
     write(plan, *(record(n, "failed", steps=(), reason=f"it broke [{n}]") for n in range(12)))
     lines = list(conclusions(read_status(plan.results, "tiny")))
