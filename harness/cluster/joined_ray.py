@@ -68,7 +68,7 @@ def require_answer(address: str) -> None:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise UserError(
             f"--address {address}: there is no Ray cluster ({' '.join(str(error).split())}); start one, or leave it out"
         ) from None

@@ -30,6 +30,8 @@ STRUCTURE = (
 """Values on which it depends, together, whether there is such a network, and whether its data are used so."""
 CHANGEABLE_OF_MODEL = ("model.dropout", "model.stochastic_depth")
 """Values of the model that can change while it is trained."""
+LEARNS_FROM_FINISHED = ("gp", "cmaes", "nsga2")
+"""Samplers that make nothing of a trial that waits at a rung."""
 UNCHANGEABLE = ("optimizer.name", "optimizer.weight_decay_of", "averaging.name")
 """What decides on the form of the optimiser's state, or of the averages."""
 
@@ -137,6 +139,11 @@ def _check_scheduler(study: StudyPlan) -> None:
             f"search.scheduler.min_resource: {scheduler.min_resource} is more than the {evaluations} evaluations "
             f"of a trial, so nothing would be pruned; lower it, or give {WITHOUT_SCHEDULER}"
         )
+    elif promotes(study) and study.space and study.sampler in LEARNS_FROM_FINISHED:
+        raise UserError(
+            f"search.scheduler.mode: promote leaves sampler {study.sampler} few trials that end before the last ones "
+            "begin, and it learns from those alone; take sampler tpe, or mode stop"
+        )
     elif promotes(study) and not rungs(study, 0):
         raise UserError(
             f"search.scheduler.min_resource: {scheduler.min_resource} leaves no rung before the end of a trial's "
@@ -158,7 +165,7 @@ def _check_population(study: StudyPlan, evaluations: int) -> None:
                 f"study {study.key.name}: space.{key}: a {'network' if of_model else 'training'} can't change it while "
                 "it trains, as scheduler pbt would have it; fix it under train, or take another scheduler"
             )
-    if study.num_trials == 1:
+    if study.num_trials == 1 and study.space:
         raise UserError(
             "search.num_trials: with 1 trial scheduler pbt has nothing to exchange; raise it, or give "
             f"{WITHOUT_SCHEDULER}"

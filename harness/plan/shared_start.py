@@ -26,6 +26,11 @@ def require_shared_start(study: StudyPlan) -> None:
                 f"{where} with model.weights: none runs of several seeds begin apart, and the mean of their weights "
                 f"has learned nothing; give pretrained weights, {_REMEDY}"
             )
+        if study.train_config(values).algorithm.makes_head:
+            raise UserError(
+                f"{where} {study.key.algorithm} puts a head of its own seed in place of the one that all runs share; "
+                "take final.ensemble: seeds"
+            )
         if model.head_seed is None:
             raise UserError(
                 f"{where} each run has a random head of its own seed; give all one with model.head_seed: 0, {_REMEDY}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import optuna
 
+from harness.search.frozen_trials import NAME
 from harness.search.halving import is_below_the_cut
 
 
@@ -28,6 +29,7 @@ class HyperbandPruner(optuna.pruners.BasePruner):
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether the trial is to be stopped at its last report."""
         bracket = self._bracket_of(trial)
-        rivals = [other for other in study.get_trials(deepcopy=False) if self._bracket_of(other) == bracket]
+        begun = [other for other in study.get_trials(deepcopy=False) if NAME in other.user_attrs]
+        rivals = [other for other in begun if self._bracket_of(other) == bracket]
         first_rung = self._min_steps * self._reduction_factor**bracket
         return is_below_the_cut(trial, rivals, first_rung, self._reduction_factor)

@@ -59,6 +59,11 @@ def is_waiting(record: TrialRecord) -> bool:
     return record.state == "waiting" and record.until == record.step
 
 
+def has_waited(record: TrialRecord) -> bool:
+    """Whether a trial has come to a rung, where it waits or from which it has been promoted."""
+    return is_waiting(record) or PAUSED in record.notes
+
+
 def is_spent(study: "StudyPlan", records: Sequence[TrialRecord]) -> bool:
     """Whether all of the study's trials have begun, none is on its way, and none that waits can be promoted."""
     has_stopped = len(records) >= study.num_trials and _have_stopped(records)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.records import ENDED, STAGES, Stage, TrialRecord
 from harness.records.ensemble import ensemble_members
 from harness.records.record import AVERAGED, phase_of
-from harness.state.promotion import is_waiting, next_promotion
+from harness.state.promotion import has_waited, next_promotion
 
 if TYPE_CHECKING:
     from harness.plan import StudyPlan
@@ -76,7 +76,8 @@ class SweepState:
         """
         for study in self.studies:
             for record in self._of[study.key.name].values():
-                if phase_of(record.stage) in stages and (record.state == "interrupted" or _may_go_on(record)):
+                may_continue = (record.state == "interrupted" and self._is_whole(record)) or _may_go_on(record)
+                if phase_of(record.stage) in stages and may_continue:
                     return self._continuing(study, record)
         for study in sorted(self.studies, key=lambda study: len(self._of[study.key.name])):
             due = self._next_search(study) or self._next_review(study) if "search" in stages else None
@@ -102,7 +103,7 @@ class SweepState:
             return "search"
         if not self._review_is_over(study):
             return "review"
-        unfinished = any(record.state not in ENDED for record in self._of[study.key.name].values())
+        unfinished = any(r.state not in ENDED and self._is_whole(r) for r in self._of[study.key.name].values())
         return "final" if unfinished or self._next_final(study) or self._next_ensemble(study) else "done"
 
     def selected(self, study: "StudyPlan") -> list[TrialRecord]:
@@ -114,7 +115,7 @@ class SweepState:
         records = self.search_records(study)
         ended = [record for record in records if record.state in ENDED]
         failed = [record for record in ended if record.state == "failed"]
-        num_tried = len(ended) + sum(map(is_waiting, records))
+        num_tried = len(ended) + sum(has_waited(record) for record in records if record.state not in ENDED)
         if _mostly_failed(len(failed), num_tried):
             return f"{len(failed)} of {num_tried} trials failed; the last one: {failed[-1].reason}"
         if self._search_is_over(study) and not self._select(ended, 1):
@@ -176,6 +177,10 @@ class SweepState:
         seed = due.config["seed"]
         return NextTrial(study=study, stage="review", number=number, values=due.values, seed=seed, repeats=due)
 
+    def _is_whole(self, record: TrialRecord) -> bool:
+        """Whether the members of an ensemble have records; a damaged one may have been deleted."""
+        return all(name in self.records for name in record.members)
+
     def _continuing(self, study: "StudyPlan", record: TrialRecord) -> NextTrial:
         return NextTrial(
             study=study,
@@ -219,7 +224,8 @@ class SweepState:
         """The ensemble of the final runs, once all have ended; one that failed is not tried again."""
         if not study.has_ensemble or not self._review_is_over(study) or self.stop_reason(study) is not None:
             return None
-        final, done = self.final_records(study), self.ensemble_records(study)
+        final, begun = self.final_records(study), self.ensemble_records(study)
+        done = [record for record in begun if self._is_whole(record)]
         if self._next_final(study) is not None or any(record.state not in ENDED for record in (*final, *done)):
             return None
         members = ensemble_members([*self.judged_records(study), *final], study.top_k, study.ensemble_trials)
@@ -229,7 +235,7 @@ class SweepState:
         return NextTrial(
             study=study,
             stage="ensemble",
-            number=_free_number(done),
+            number=_free_number(begun),
             values=members[0].values,
             seed=members[0].config["seed"],
             members=tuple(members),

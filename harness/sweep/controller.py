@@ -221,13 +221,12 @@ class SweepController:
         """Let trials that wait continue or end, if that is due."""
         if study.scheduler.name == "pbt":
             self._exchange(study)
-        else:
-            self._stop_unpromoted(study)
+        self._end_waiting(study)
 
-    def _stop_unpromoted(self, study: "StudyPlan") -> None:
+    def _end_waiting(self, study: "StudyPlan") -> None:
         """Once nothing of a search can be promoted any more, end the trials that wait for it.
 
-        So it is in a study that is stopped, once nothing of it is on its way.
+        So it is in a study that is stopped, once nothing of it is on its way, also for a population.
         """
         records = self.sweep_state.search_records(study)
         waiting = [record for record in records if promotion.is_waiting(record)]
@@ -237,7 +236,8 @@ class SweepController:
         if not is_stopped and not promotion.is_spent(study, records):
             return
         for record in waiting:
-            reason = f"never promoted by {study.scheduler.name} from step {record.step}"
+            verb = "exchanged" if study.scheduler.name == "pbt" else "promoted"
+            reason = f"never {verb} by {study.scheduler.name} from step {record.step}"
             ended = replace(promotion.after_pause(record), state="pruned", reason=reason, ended=time.time())
             self._put(replace(ended, checkpoint=None))
             self._tell(ended)

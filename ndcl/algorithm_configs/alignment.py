@@ -206,6 +206,7 @@ class TcriHsicConfig(PenalizedConfig):
 
     name: Literal["tcri_hsic"] = "tcri_hsic"
     title: ClassVar[str] = "TCRI (HSIC)"
+    makes_head: ClassVar[bool] = True
     paper: ClassVar[str] = "Salaudeen and Koyejo 2024, arXiv:2404.16277"
     implementation: ClassVar[str] = "ndcl.algorithms.tcri:TcriHsic"
     needs: ClassVar[tuple[str, ...]] = ("features", "own network")
@@ -228,6 +229,7 @@ class GiniDgConfig(AlgorithmConfig):
 
     name: Literal["gini_dg"] = "gini_dg"
     title: ClassVar[str] = "GINIDG"
+    makes_head: ClassVar[bool] = True
     paper: ClassVar[str] = "Xia, Jing and Ding 2023, IEEE TIP"
     implementation: ClassVar[str] = "ndcl.algorithms.gini_dg:GiniDg"
     needs: ClassVar[tuple[str, ...]] = ("features", "own network")

@@ -30,6 +30,8 @@ class AlgorithmConfig:
     moves_features_alone: ClassVar[bool] = False
     """Whether all that it adds to ERM goes to the backbone: of the backbone linear, which has nothing to learn, it
     would be ERM."""
+    makes_head: ClassVar[bool] = False
+    """Whether it puts a head of its own, drawn by the training's seed, in place of the network's."""
     passes: ClassVar[float] = 1.0
     """What its passes through the backbone cost beside those of ERM, on average over steps, with default values; a
     forward pass is a third of a step. `benchmarks/algorithms.py` measures whole steps beside it."""

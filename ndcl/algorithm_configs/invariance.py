@@ -313,6 +313,7 @@ class MtlConfig(AlgorithmConfig):
 
     name: Literal["mtl"] = "mtl"
     title: ClassVar[str] = "MTL"
+    makes_head: ClassVar[bool] = True
     paper: ClassVar[str] = "Blanchard et al. 2021, arXiv:1711.07910"
     implementation: ClassVar[str] = "ndcl.algorithms.mtl:Mtl"
     needs: ClassVar[tuple[str, ...]] = ("features", "own network", "state")

@@ -122,6 +122,7 @@ class CrtConfig(AlgorithmConfig):
 
     name: Literal["crt"] = "crt"
     title: ClassVar[str] = "cRT"
+    makes_head: ClassVar[bool] = True
     paper: ClassVar[str] = "Kang et al. 2020, arXiv:1910.09217"
     implementation: ClassVar[str] = "ndcl.algorithms.retrained:Crt"
     shares_and_steps: ClassVar[dict[str, str]] = {"retrain_from_share": "retrain_from_step"}

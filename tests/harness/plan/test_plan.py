@@ -307,6 +307,13 @@ def test_weights_are_averaged_only_of_runs_that_begin_alike(train: Any, space: A
         plan_of(**changes, final={"seeds": 2, "ensemble": "weights"})
 
 
+def test_weights_are_not_averaged_where_each_run_makes_a_head_of_its_own() -> None:
+    train = SWEEP["train"] | PRETRAINED | {"model.head_seed": 0}
+    for name in ("mtl", "tcri_hsic", "gini_dg", "crt"):
+        with pytest.raises(UserError, match=f"final.ensemble: weights: {name} puts a head of its own seed in place"):
+            plan_of(train=train, algorithms={name: None}, final={"seeds": 2, "ensemble": "weights"})
+
+
 def test_a_single_run_has_no_weights_to_average() -> None:
     with pytest.raises(ValidationError, match=r"ensemble: weights: with seeds: 1 there are none to average"):
         plan_of(final={"seeds": 1, "ensemble": "weights"})

@@ -61,3 +61,21 @@ def test_a_wrong_value_names_its_key(values: dict[str, Any], message: str) -> No
     line = first_error(caught.value, values)
     assert line.startswith(message)
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes", "nsga2"])
+def test_a_sampler_that_learns_from_finished_trials_alone_is_refused_with_promotion(sampler: str) -> None:
+    promote = SchedulerConfig(name="asha", mode="promote")
+    wide = base(num_steps=20)
+    with pytest.raises(UserError, match=f"mode: promote leaves sampler {sampler} few trials .* take sampler tpe"):
+        check_studies([study(scheduler=promote, sampler=sampler, base=wide)])
+    for other in (study(scheduler=promote, sampler="tpe", base=wide), study(sampler=sampler, base=wide)):
+        check_studies([other])
+
+
+def test_a_population_of_one_is_refused_where_something_is_searched() -> None:
+    """A study without a space has one trial whatever the sweep says."""
+    pbt = SchedulerConfig(name="pbt")
+    with pytest.raises(UserError, match="with 1 trial scheduler pbt has nothing to exchange"):
+        check_studies([study(scheduler=pbt, num_trials=1, base=base(num_steps=8))])
+    check_studies([study(scheduler=pbt, num_trials=1, space={}, base=base(num_steps=8))])

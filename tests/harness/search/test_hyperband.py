@@ -51,6 +51,19 @@ def test_a_bracket_follows_from_the_number_of_the_record_whatever_the_stores_own
     assert stopped == [[False, False], [False, True], [False, True]]
 
 
+def test_trials_that_no_record_is_of_yet_are_no_rivals() -> None:
+    """Values that are queued, as of a warm start, and a trial that was drawn just before a kill."""
+    scheduler = SchedulerConfig(name="hyperband", reduction_factor=2)
+    plan = study(scheduler=scheduler, base=base(num_steps=8), num_trials=40)
+    search = StudySearch(plan, "made", optuna.storages.InMemoryStorage(), [{"optimizer.learning_rate": 2e-3}])
+    search.reconcile([])
+    name = record(0, "running", steps=()).name
+    search.ask(name, 0)
+    search.study.ask()
+    search.study.enqueue_trial({"optimizer.learning_rate": 4e-3})
+    assert search.report(name, evaluation(2, 0.5)) is False
+
+
 def test_nothing_is_stopped_where_trials_wait_to_be_promoted() -> None:
     _, search = searched(name="asha", mode="promote")
     assert [reported(search, number, 0.9 - 0.1 * number, 2) for number in range(5)] == [[False]] * 5

@@ -106,13 +106,22 @@ def test_a_damaged_record_is_one_line_with_file_and_remedy(plan: Plan, damage: D
     assert any(remedy in str(caught.value) for remedy in ("take it from a copy, or delete it", "move it elsewhere"))
 
 
-@pytest.mark.parametrize("verb", [*READING, "sweep"])
+@pytest.mark.parametrize("verb", [*(verb for verb in READING if verb != "status"), "sweep"])
 def test_every_command_says_the_same_of_a_damaged_record(plan: Plan, verb: str) -> None:
     path = first_record(plan)
     cut(path)
     line = error_of(*arguments(verb, plan))
     assert str(path) in line
     assert "take it from a copy, or delete it: the next ndcl sweep then trains another in its place" in line
+
+
+def test_status_shows_the_rest_of_a_sweep_with_a_damaged_record(plan: Plan) -> None:
+    path = first_record(plan)
+    cut(path)
+    result = run(*arguments("status", plan))
+    assert result.exit_code == 2
+    assert f"{path}: it can't be read (it is cut off or damaged" in result.output
+    assert plan.studies[0].key.name in result.output
 
 
 @pytest.mark.parametrize("damage", [emptied, zeroed, binary, lambda path: path.write_text("name: [tiny")])

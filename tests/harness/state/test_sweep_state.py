@@ -85,6 +85,29 @@ def test_an_interrupted_ensemble_goes_on_with_its_members() -> None:
     assert (due.interrupted, [member.name for member in due.members]) == (stopped, list(names))
 
 
+def test_an_interrupted_ensemble_waits_for_a_member_whose_record_is_gone() -> None:
+    known = finals("finished", "finished")
+    names = tuple(each.name for each in known if each.stage == "final")
+    stopped = record(0, "interrupted", stage="ensemble", members=names)
+    studies = (study(has_ensemble=True),)
+    subject = sweep_state(*(each for each in known if each.name != names[1]), stopped, studies=studies)
+    due = subject.next()
+    assert due is not None
+    assert (due.stage, due.name) == ("final", names[1]), "it is trained anew"
+    subject.put(known[-1])
+    again = subject.next()
+    assert again is not None
+    assert (again.stage, again.name) == ("ensemble", stopped.name)
+
+
+def test_an_ensemble_that_lost_a_member_for_good_is_made_anew() -> None:
+    known = finals("finished", "finished")
+    stopped = record(0, "interrupted", stage="ensemble", members=("gone", known[-1].name))
+    due = sweep_state(*known, stopped, studies=(study(has_ensemble=True),)).next()
+    assert due is not None
+    assert (due.stage, due.number) == ("ensemble", 1)
+
+
 def test_more_seeds_make_another_ensemble() -> None:
     known = finals("finished", "finished", "finished")
     names = tuple(one.name for one in known if one.stage == "final")
