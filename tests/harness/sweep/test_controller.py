@@ -275,6 +275,22 @@ def test_trials_that_wait_end_when_the_last_to_begin_fails_at_once(
     assert stage.controller.sweep_state.is_done
 
 
+def test_what_waits_in_a_population_ends_when_its_study_is_stopped(tmp_path: Path) -> None:
+    pbt = SchedulerConfig(name="pbt", perturbation_interval=1)
+    stage = Stage(tmp_path, study(scheduler=pbt, num_trials=20, base=base(num_steps=6), final_seeds=()))
+    waits = stage.start()
+    stage.play(waits, 2)
+    stage.controller.on_end(waits)
+    assert stage.record(waits).state == "waiting"
+    while (config := stage.controller.next_trial()) is not None:
+        stage.controller.on_failure(config["name"], "it broke")
+        stage.controller.on_end(config["name"])
+    ended = stage.record(waits)
+    assert (ended.state, ended.reason) == ("pruned", "never exchanged by pbt from step 2")
+    assert stage.controller.sweep_state.is_done
+    assert stage.kept() == set()
+
+
 def test_a_trial_that_waits_begins_anew_if_its_checkpoint_is_gone(tmp_path: Path) -> None:
     stage = Stage(tmp_path, study(scheduler=PROMOTE, num_trials=3, base=base(num_steps=6), final_seeds=()))
     name = stage.start()
