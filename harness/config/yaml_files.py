@@ -46,9 +46,19 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+class _StrictDumper(yaml.SafeDumper):
+    """Puts quotes around a text that the loader would read as a number."""
+
+
+for _reader_or_writer in (_StrictLoader, _StrictDumper):
+    _reader_or_writer.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    )
+
+
+def yaml_text(value: Any, **options: Any) -> str:
+    """A value as YAML that `parse_yaml` reads as the same; `options` are those of yaml.dump."""
+    return str(yaml.dump(value, Dumper=_StrictDumper, sort_keys=False, **options))
 
 
 def parse_setting(text: str, example: str) -> tuple[str, Any]:

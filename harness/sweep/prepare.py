@@ -4,8 +4,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-import yaml
-
+from harness.config.yaml_files import yaml_text
 from harness.plan import Plan
 from harness.plan.changes import difference, extends
 from harness.plan.sweep_file import recorded_values
@@ -33,7 +32,7 @@ def prepare(plan: Plan, fresh: bool, storage: Storage | None = None) -> list[str
     if reason:
         raise UserError(reason)
     remarks = bind(plan, storage)
-    text = yaml.safe_dump(plan.resolved, sort_keys=False)
+    text = yaml_text(plan.resolved)
     if storage is not None:
         storage.put(SWEEP_FILE, text)
     write_whole(path, text)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.config.dotted_keys import without
+from harness.config.yaml_files import yaml_text
 from harness.records import StudyKey, TrialRecord, best_checkpoint
 from harness.records.places import SWEEP_FILE
 from harness.records.selection import criteria, merit, ranking
@@ -38,7 +37,7 @@ class StudySelection:
     def files(self) -> dict[str, str]:
         """Contents by file name: `best_config.yaml`, a TrainConfig for `ndcl train`, and `selection.json`."""
         return {
-            "best_config.yaml": yaml.safe_dump(_trainable(self.selected.config), sort_keys=False),
+            "best_config.yaml": yaml_text(_trainable(self.selected.config)),
             "selection.json": json.dumps(self.record(), indent=1, allow_nan=False),
         }
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.cli.status_view import status_view
 from harness.config import load_sweep
+from harness.config.yaml_files import yaml_text
 from harness.plan import Plan, make_plan
 from harness.records import Journal, StudyKey, TrialRecord
 from harness.records.file_names import MAX_LENGTH, file_name
@@ -76,7 +76,7 @@ def sweep_values(name: str, dataset: str, algorithm: str) -> dict[str, Any]:
 def planned(folder: Path, values: dict[str, Any], domains: tuple[str, ...]) -> Plan:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml_text(values))
     config = load_sweep(path)
     return make_plan(config, folder / "results", domains=lambda name, where: domains, check=lambda config: None)
 
@@ -84,7 +84,7 @@ def planned(folder: Path, values: dict[str, Any], domains: tuple[str, ...]) -> P
 def as_if_run(plan: Plan) -> list[TrialRecord]:
     """The plan's sweep in its folder, each study with a search trial and a final run."""
     plan.folder.mkdir(parents=True)
-    (plan.folder / SWEEP_FILE).write_text(yaml.safe_dump(plan.resolved, sort_keys=False))
+    (plan.folder / SWEEP_FILE).write_text(yaml_text(plan.resolved))
     made = []
     for study in plan.studies:
         for stage, seed in (("search", 0), ("final", 1)):
@@ -95,6 +95,7 @@ def as_if_run(plan: Plan) -> list[TrialRecord]:
 
 @slow_is_fine
 @example(name="made", dataset="shop", algorithm="ours", domains=NAMES)
+@example(name="1e3", dataset="2E1", algorithm="0E0", domains=("1e1", "1.5", "-3E2"))
 @example(name="made", dataset="Grüße [x]", algorithm="ours", domains=COLLIDING)
 @given(
     name=made_up,
