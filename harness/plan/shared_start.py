@@ -14,7 +14,8 @@ def require_shared_start(study: StudyPlan) -> None:
     if not study.averages_weights:
         return
     for values in extremes(study.space, study.fixed, GOVERNING):
-        model = study.train_config(values).model
+        config = study.train_config(values)
+        model = config.model
         where = f"study {study.key.name}: final.ensemble: weights:"
         if model.backbone == "linear":
             raise UserError(
@@ -26,7 +27,7 @@ def require_shared_start(study: StudyPlan) -> None:
                 f"{where} with model.weights: none runs of several seeds begin apart, and the mean of their weights "
                 f"has learned nothing; give pretrained weights, {_REMEDY}"
             )
-        if study.train_config(values).algorithm.makes_head:
+        if config.algorithm.makes_head:
             raise UserError(
                 f"{where} {study.key.algorithm} puts a head of its own seed in place of the one that all runs share; "
                 "take final.ensemble: seeds"

@@ -128,6 +128,16 @@ class TrialRecord:
         """Optimiser steps up to the newest evaluation."""
         return int(self.evaluations[-1]["step"]) if self.evaluations else 0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has come as far as it may: to an exchange of its population, or to a rung."""
+        return self.state == "waiting" and self.step == self.until
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether nothing of it is on its way: it has ended, or waits."""
+        return self.state in ENDED or self.is_waiting
+
     def with_evaluation(self, evaluation: dict[str, Any]) -> "TrialRecord":
         """The record with one more checkpoint; a step replayed after a fault replaces the earlier one.
 

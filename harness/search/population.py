@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.config import Parameter
 from harness.config.space import in_order, is_active
-from harness.records import ENDED, TrialRecord
+from harness.records import TrialRecord
 from harness.records.selection import criteria, merit
 
 if TYPE_CHECKING:
@@ -43,16 +43,10 @@ def next_stop(study: "StudyPlan", step: int) -> int | None:
     return stop if stop < study.num_steps else None
 
 
-def waiting_at(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that have come as far as they may."""
-    return [record for record in records if record.state == "waiting" and record.step == record.until]
-
-
 def is_gathered(study: "StudyPlan", records: Sequence[TrialRecord]) -> bool:
     """Whether nobody is still on the way to where the others wait."""
-    waiting = waiting_at(records)
-    on_the_way = [record for record in records if record.state not in ENDED and record not in waiting]
-    return bool(waiting) and not on_the_way and len(records) >= study.num_trials
+    is_one_waiting = any(record.is_waiting for record in records)
+    return is_one_waiting and all(record.has_stopped for record in records) and len(records) >= study.num_trials
 
 
 def moves(study: "StudyPlan", waiting: Sequence[TrialRecord]) -> list[Move]:

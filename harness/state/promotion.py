@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.plan.rungs import bracket_of, num_brackets, promotes, rungs
-from harness.records import ENDED, TrialRecord
+from harness.records import TrialRecord
 from harness.records.record import PAUSED
 from harness.records.selection import merit
 
@@ -54,24 +54,15 @@ def first_stop(study: "StudyPlan", number: int) -> int | None:
     return next(iter(rungs(study, number)), None) if promotes(study) else None
 
 
-def is_waiting(record: TrialRecord) -> bool:
-    """Whether a trial has come as far as it may."""
-    return record.state == "waiting" and record.until == record.step
-
-
 def has_waited(record: TrialRecord) -> bool:
     """Whether a trial has come to a rung, where it waits or from which it has been promoted."""
-    return is_waiting(record) or PAUSED in record.notes
+    return record.is_waiting or PAUSED in record.notes
 
 
 def is_spent(study: "StudyPlan", records: Sequence[TrialRecord]) -> bool:
     """Whether all of the study's trials have begun, none is on its way, and none that waits can be promoted."""
-    has_stopped = len(records) >= study.num_trials and _have_stopped(records)
-    return promotes(study) and has_stopped and next_promotion(study, records) is None
-
-
-def _have_stopped(records: Iterable[TrialRecord]) -> bool:
-    return all(record.state in ENDED or is_waiting(record) for record in records)
+    have_stopped = len(records) >= study.num_trials and all(record.has_stopped for record in records)
+    return promotes(study) and have_stopped and next_promotion(study, records) is None
 
 
 def _last_resort(study: "StudyPlan", records: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -79,9 +70,9 @@ def _last_resort(study: "StudyPlan", records: Sequence[TrialRecord]) -> TrialRec
         return None
     for bracket in range(num_brackets(study)):
         own = [record for record in records if bracket_of(study, record.number) == bracket]
-        if any(record.state == "finished" for record in own) or not _have_stopped(own):
+        if any(record.state == "finished" for record in own) or not all(record.has_stopped for record in own):
             continue
-        waiting = [(record, merit(record.evaluations[-1], study.objectives)) for record in own if is_waiting(record)]
+        waiting = [(record, merit(record.evaluations[-1], study.objectives)) for record in own if record.is_waiting]
         valued = [(record, value) for record, value in waiting if value > -math.inf]
         if valued:
             return promoted(study, max(valued, key=lambda pair: (pair[0].step, pair[1], -pair[0].number))[0])
@@ -90,12 +81,12 @@ def _last_resort(study: "StudyPlan", records: Sequence[TrialRecord]) -> TrialRec
 
 def _ladders(study: "StudyPlan", records: Iterable[TrialRecord]) -> list[tuple[int, int]]:
     """Step and bracket of each rung at which a trial waits, the highest first."""
-    waiting = {(record.step, bracket_of(study, record.number)) for record in records if is_waiting(record)}
+    waiting = {(record.step, bracket_of(study, record.number)) for record in records if record.is_waiting}
     return sorted(waiting, reverse=True)
 
 
 def _waits_at(record: TrialRecord, step: int) -> bool:
-    return is_waiting(record) and record.step == step
+    return record.is_waiting and record.step == step
 
 
 def _value(study: "StudyPlan", record: TrialRecord, step: int, bracket: int) -> float | None:

@@ -229,10 +229,10 @@ class SweepController:
         So it is in a study that is stopped, once nothing of it is on its way, also for a population.
         """
         records = self.sweep_state.search_records(study)
-        waiting = [record for record in records if promotion.is_waiting(record)]
+        waiting = [record for record in records if record.is_waiting]
         if not waiting:
             return
-        is_stopped = all(r.state in ENDED or r in waiting for r in records) and self.sweep_state.stop_reason(study)
+        is_stopped = all(record.has_stopped for record in records) and self.sweep_state.stop_reason(study)
         if not is_stopped and not promotion.is_spent(study, records):
             return
         for record in waiting:
@@ -249,7 +249,7 @@ class SweepController:
         What is decided is written down before the first record changes, so that a kill in between changes nothing.
         """
         members = {record.name: record for record in self.sweep_state.search_records(study)}
-        waiting = population.waiting_at(list(members.values()))
+        waiting = [record for record in members.values() if record.is_waiting]
         if not waiting:
             return
         step = waiting[0].step

@@ -46,7 +46,7 @@ def require_credentials(file: ClusterFile) -> None:
     if file.kind != "aws" or file.provider.get("aws_credentials"):
         return
     with answered():
-        found = _sdk().Session().get_credentials()
+        found = _credentials()
         if found is None:
             raise UserError(NO_CREDENTIALS)
         if found.get_frozen_credentials().token:
@@ -55,18 +55,18 @@ def require_credentials(file: ClusterFile) -> None:
 
 def account_of(region: str) -> Account:
     """The account of the credentials; where there are none, with ACCOUNT in place of its number."""
-    if _has_credentials():
+    with answered():
+        has_credentials = _credentials() is not None
+    if has_credentials:
         return open_session(region).account
     with answered():
         partition = _sdk().Session().get_partition_for_region(region)
     return Account(number=UNKNOWN_ACCOUNT, region=region, partition=partition)
 
 
-def _has_credentials() -> bool:
-    """Whether the SDK finds some; nobody is asked whether they are valid."""
-    boto3 = _sdk()
-    with answered():
-        return boto3.Session().get_credentials() is not None
+def _credentials() -> Any:
+    """What the SDK finds, or None; nobody is asked whether they are valid."""
+    return _sdk().Session().get_credentials()
 
 
 def _sdk() -> Any:

@@ -88,6 +88,10 @@ class SettingTable:
     families: Mapping[str, str] = field(default_factory=dict)
     """By algorithm, which it works like; empty of few. Those of one family stand together."""
 
+    def ensemble_forms(self, algorithm: str) -> set[str]:
+        """What the algorithm's ensembles are the mean of: `probabilities`, `logits` or `weights`."""
+        return {each.of for (name, _), each in self.ensembles.items() if name == algorithm}
+
     @property
     def provisional(self) -> bool:
         """Whether any of its numbers stems from the search."""

@@ -144,7 +144,7 @@ def _ensemble_row(table: SettingTable, section: Section, name: str) -> list[Name
 
 def ensemble_name(table: SettingTable, algorithm: str) -> str:
     """Of the row of an algorithm's ensembles; weights that are averaged make one network, and are called so."""
-    forms = {each.of for (name, _), each in table.ensembles.items() if name == algorithm}
+    forms = table.ensemble_forms(algorithm)
     if "weights" not in forms:
         return f"{algorithm} ensemble"
     return f"{algorithm} averaged weights{' / ensemble' if len(forms) > 1 else ''}"

@@ -64,7 +64,7 @@ def recommendation(table: SettingTable, *, oracle: bool) -> str | None:
 
 
 def _model_name(table: SettingTable, algorithm: str) -> str:
-    forms = {each.of for (name, _), each in table.ensembles.items() if name == algorithm}
+    forms = table.ensemble_forms(algorithm)
     return f"the averaged weights of {algorithm}" if forms == {"weights"} else f"the ensemble of {algorithm}"
 
 
