@@ -87,7 +87,10 @@ class SweepController:
             study.key.name: StudySearch(study, plan.name, database, warm_values(study, plan.results))
             for study in plan.studies
         }
-        for study in plan.studies:
+
+    def catch_up(self) -> None:
+        """Do what follows from the records and a kill may have left undone. Call it once, before the first trial."""
+        for study in self.plan.studies:
             self._searches[study.key.name].reconcile(self.sweep_state.search_records(study))
             self._keep_selected(study)
             self._advance(study)

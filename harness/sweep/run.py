@@ -168,6 +168,7 @@ class _Sweep:
         self.storage = storage
         self.folders = storage.checkpoints() if storage else CheckpointFolders(plan.folder / "ray")
         self.controller = SweepController(plan, self.folders, select, self._on_change, storage)
+        self._announced = {record.name for record in self.records() if record.state in ENDED}
         self._stop = threading.Event()
 
     def records(self) -> list[TrialRecord]:
@@ -188,6 +189,7 @@ class _Sweep:
             )
         self._track_all(is_running=True)
         try:
+            self.controller.catch_up()
             faults = 0
             while not self.controller.sweep_state.is_done:
                 num_ended = self._num_ended()
@@ -303,7 +305,9 @@ class _Sweep:
         self.tracker.push(record)
         if record.state in ENDED:
             states = self.states()
-            self.progress.ended(record, states, self._seconds_left())
+            if record.name not in self._announced:  # else its checkpoint alone has gone
+                self._announced.add(record.name)
+                self.progress.ended(record, states, self._seconds_left())
             state = next((state for state in states if state.key == record.study), None)
             if state is not None:
                 push_study(self.tracker, self.plan, self.controller.sweep_state, state)

@@ -226,6 +226,7 @@ def test_a_sweep_anew_begins_with_the_best_values(place: Path) -> None:
         "search.warm_start: sweep 'heads' found its values on other data"
     ]
     controller = SweepController(plan, CheckpointFolders(plan.folder / "ray"), select, lambda record: None)
+    controller.catch_up()
     controller.max_concurrent = 3
     for _ in range(2):
         assert controller.next_trial() is not None
@@ -266,6 +267,7 @@ def test_mistakes_in_starting_anew_are_one_line(place: Path, name: str, words: s
 def test_a_trial_takes_no_other_data_and_the_sweep_stops(place: Path) -> None:
     plan = begun()
     controller = SweepController(plan, CheckpointFolders(plan.folder / "ray"), select, lambda record: None)
+    controller.catch_up()
     config = controller.next_trial()
     assert config is not None
     train = config["segments"][0]["train"]
@@ -287,6 +289,7 @@ def test_a_machine_that_made_other_data_of_its_own_is_named(place: Path) -> None
     """As a node whose libraries draw the built-in digits in another way."""
     plan = begun()
     controller = SweepController(plan, CheckpointFolders(plan.folder / "ray"), select, lambda record: None)
+    controller.catch_up()
     config = controller.next_trial()
     assert config is not None
     reason = "ReplacedDataError: data set 'made' has digest b on a-node, but the sweep was started on a"

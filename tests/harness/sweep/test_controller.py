@@ -11,7 +11,7 @@ import pytest
 from harness.cluster.notice import MARK, leave_mark
 from harness.config import Demand
 from harness.config.search import SchedulerConfig
-from harness.plan import StudyPlan
+from harness.plan import Plan, StudyPlan
 from harness.records import Journal, TrialRecord, best_checkpoint, record, select
 from harness.records.record import CHECKPOINT_BY, CONFUSION, PAUSED
 from harness.records.revision import git_revision
@@ -35,9 +35,14 @@ class Stage:
         made = dataclasses.replace(plan(folder, *self.studies), **changes)
         made.folder.mkdir(parents=True, exist_ok=True)
         self.root = made.folder / "ray"
-        self.controller = SweepController(made, CheckpointFolders(self.root), select, self.changes.append)
+        self.controller = self.started(made)
         self.controller.max_concurrent = 2
         self.run = CheckpointFolders(self.root).new_run()
+
+    def started(self, plan: Plan) -> SweepController:
+        controller = SweepController(plan, CheckpointFolders(self.root), select, self.changes.append)
+        controller.catch_up()
+        return controller
 
     def again(self) -> "Stage":
         return Stage(self.folder, *self.studies)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -18,8 +19,11 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from harness.config.search import SchedulerConfig
-from harness.plan import StudyPlan
+from harness.plan import Plan, StudyPlan
 from harness.storage.checkpoints import EVALUATION_FILE
+from harness.sweep.controller import SweepController
+from harness.sweep.run import View, _Sweep
+from harness.tracking.tracker import Tracker
 from tests.harness.sweep.test_controller import Stage
 from tests.made.made_records import base, evaluation, study
 
@@ -78,9 +82,28 @@ def watched(fatal: int | None = None) -> Iterator[Writes]:
             sqlalchemy.event.remove(sqlalchemy.Engine, "commit", writes.before_commit)
 
 
+class Watched(Stage):
+    """A stage whose controller is a whole sweep's, which shows and tracks what happens, but for Ray."""
+
+    def started(self, plan: Plan) -> SweepController:
+        self.shown = Mock(View)
+        self.sweep = _Sweep(plan, Mock(Tracker), self.shown, None, None)
+        return self.sweep.controller
+
+
 def played(folder: Path, plan: StudyPlan) -> Stage:
-    """Start or continue the study, and play it to its end, one trial after the other."""
-    stage = Stage(folder, plan)
+    """Start or continue the study, and play it to its end."""
+    stage = Watched(folder, plan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage.sweep, "_fit", lambda: fit(stage))
+        stage.sweep.run()
+    announced = [call.args[0].name for call in stage.shown.ended.mock_calls]
+    assert len(announced) == len(set(announced)), "each end is told once"
+    return stage
+
+
+def fit(stage: Stage) -> None:
+    """What Ray does: one trial after the other."""
     while (config := stage.controller.next_trial()) is not None:
         record, done, is_stopped = stage.record(config["name"]), 0, False
         accuracy = ACCURACIES[record.number] if record.stage == "search" else 0.5
@@ -92,7 +115,6 @@ def played(folder: Path, plan: StudyPlan) -> Stage:
             is_stopped = stage.controller.on_evaluation(record.name, evaluation(done, accuracy))
             stage.checkpoint(record.name, done, accuracy)
         stage.controller.on_end(record.name)
-    return stage
 
 
 def essence(stage: Stage) -> list[Any]:
