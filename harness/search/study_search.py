@@ -74,8 +74,8 @@ class StudySearch:
         for record in records:
             if record.name not in known:
                 self._add(record)
-            elif record.state in ENDED and not known[record.name].state.is_finished():
-                self._close(known[record.name], record)
+            elif not known[record.name].state.is_finished():
+                self._catch_up(known[record.name], record)
         self.study.sampler = no_repeat_sampler(self.plan, drawn=len(self._all()))
         self._take_up({record.name for record in records})
         if not records and self.plan.sampler != "grid":
@@ -134,13 +134,13 @@ class StudySearch:
         if trial is not None:
             self._tell(trial.number, record)
 
-    def _close(self, found: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
-        """Tell an end, and before it the reports that a kill has cut off."""
-        trial = opened(self.study, found)
-        for evaluation in reports(self.plan, record):
-            if evaluation["step"] not in found.intermediate_values:
-                trial.report(reported(evaluation, self.plan), evaluation["step"])
-        self._tell(found.number, record)
+    def _catch_up(self, found: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
+        """Make the reports that a kill has cut off, which a trial that waits would not make, and tell an end."""
+        missing = [each for each in reports(self.plan, record) if each["step"] not in found.intermediate_values]
+        for evaluation in missing:
+            opened(self.study, found).report(reported(evaluation, self.plan), evaluation["step"])
+        if record.state in ENDED:
+            self._tell(found.number, record)
 
     def _tell(self, number: int, record: TrialRecord) -> None:
         state = OPTUNA_STATES[record.state]

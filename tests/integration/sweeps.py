@@ -176,7 +176,7 @@ def check_optuna(plan: Plan, found: list[TrialRecord]) -> None:
             assert trial.state == OPTUNA_STATES[record.state], record.name
             assert trial.params == record.values
             reported = record.evaluations if len(study.objectives) == 1 else ()  # Optuna takes no others
-            assert list(trial.intermediate_values) == [e["step"] for e in reported]
+            assert list(trial.intermediate_values) == [e["step"] for e in reported], (trial, record)
         drawn = [tuple(sorted(trial.params.items())) for trial in trials]
         if study.sampler not in ("gp", "nsga2"):  # at the best point they know, these may propose it once more
             assert len(set(drawn)) == len(drawn), "values drawn twice"

@@ -54,11 +54,16 @@ class Stage:
 
     def checkpoint(self, name: str, step: int, accuracy: float | None = 0.5) -> str:
         """A real checkpoint as a trial leaves it, and the news of it."""
+        folder = self.left(name, step, accuracy)
+        self.controller.on_checkpoint(name, folder)
+        return folder
+
+    def left(self, name: str, step: int, accuracy: float | None = 0.5) -> str:
+        """A checkpoint of which there is no news: so it is if the sweep is killed and the trial goes on for a while."""
         folder = self.root / self.run / name / f"checkpoint_{step:06d}"
         folder.mkdir(parents=True)
         content.write(folder / TRAINING, {}, {"step": step})
         (folder / EVALUATION_FILE).write_text(json.dumps(evaluation(step, accuracy)))
-        self.controller.on_checkpoint(name, str(folder))
         return str(folder)
 
     def play(self, name: str, *steps: int, accuracy: float | None = 0.5) -> None:

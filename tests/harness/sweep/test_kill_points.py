@@ -91,18 +91,21 @@ class Watched(Stage):
         return self.sweep.controller
 
 
-def played(folder: Path, plan: StudyPlan) -> Stage:
-    """Start or continue the study, and play it to its end."""
+def played(folder: Path, plan: StudyPlan, *, outliving: bool = False) -> Stage:
+    """Start or continue the study, and play it to its end.
+
+    With trials `outliving` the sweep, one whose evaluation is not taken note of leaves its checkpoint nevertheless.
+    """
     stage = Watched(folder, plan)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage.sweep, "_fit", lambda: fit(stage))
+        patch.setattr(stage.sweep, "_fit", lambda: fit(stage, outliving))
         stage.sweep.run()
     announced = [call.args[0].name for call in stage.shown.ended.mock_calls]
     assert len(announced) == len(set(announced)), "each end is told once"
     return stage
 
 
-def fit(stage: Stage) -> None:
+def fit(stage: Stage, outliving: bool) -> None:
     """What Ray does: one trial after the other."""
     while (config := stage.controller.next_trial()) is not None:
         record, done, is_stopped = stage.record(config["name"]), 0, False
@@ -112,7 +115,12 @@ def fit(stage: Stage) -> None:
             done, is_stopped = resumed["step"], stage.controller.on_evaluation(record.name, resumed)
         while not is_stopped and done < 6:
             done += 2
-            is_stopped = stage.controller.on_evaluation(record.name, evaluation(done, accuracy))
+            try:
+                is_stopped = stage.controller.on_evaluation(record.name, evaluation(done, accuracy))
+            except KilledError:
+                if outliving:
+                    stage.left(record.name, done, accuracy)
+                raise
             stage.checkpoint(record.name, done, accuracy)
         stage.controller.on_end(record.name)
 
@@ -150,12 +158,18 @@ def check_story(stage: Stage, plan: StudyPlan) -> None:
     assert stage.kept() == {record.checkpoint for record in records.values() if record.state == "finished"}
 
 
+CASES = [
+    pytest.param(scheduler, outliving, id=name + "-outliving" * outliving)
+    for name, scheduler in (("asha", ASHA), ("pbt", PBT), ("promote", PROMOTE))
+    for outliving in (False, True)
+]
+
+
 @pytest.mark.parametrize(
-    "scheduler",
-    [ASHA, *(pytest.param(each, marks=pytest.mark.soak) for each in (PBT, PROMOTE))],
-    ids=["asha", "pbt", "promote"],
+    ("scheduler", "outliving"),
+    [CASES[0], *(pytest.param(*case.values, id=case.id, marks=pytest.mark.soak) for case in CASES[1:])],
 )
-def test_a_kill_before_any_write_changes_nothing(tmp_path: Path, scheduler: SchedulerConfig) -> None:
+def test_a_kill_before_any_write_changes_nothing(tmp_path: Path, scheduler: SchedulerConfig, outliving: bool) -> None:
     plan = study(scheduler=scheduler, num_trials=2, final_seeds=(1,), base=base(num_steps=6))
     fresh = tmp_path / "fresh"
     Stage(fresh, plan)  # the store's own set-up is Optuna's matter, and slow
@@ -169,7 +183,7 @@ def test_a_kill_before_any_write_changes_nothing(tmp_path: Path, scheduler: Sche
         folder = tmp_path / str(fatal)
         shutil.copytree(fresh, folder)
         with watched(fatal), pytest.raises(KilledError):
-            played(folder, plan)
+            played(folder, plan, outliving=outliving)
         stage = played(folder, plan)
         check_story(stage, plan)
         assert essence(stage) == expected, f"killed before write {fatal} of {writes.count}"
