@@ -27,7 +27,7 @@ from ndcl.algorithms.p_grad import PGrad
 from ndcl.batch import Batch, Layout
 from ndcl.config import TrainConfig
 from ndcl.data.loading.workers import keep_freed_memory
-from ndcl.models import build_network
+from ndcl.models import network_of
 from ndcl.parallel import Group
 from ndcl.parallel.sharding import place
 from ndcl.training.step import Step
@@ -69,7 +69,7 @@ class Trained:
         pixels = pixels.to(device)
         inputs = (pixels.permute(0, 3, 1, 2).float() - 127.5) / 127.5
         self.batch = Batch(inputs=inputs, layout=layout, pixels=pixels if group.is_several else None)
-        network = build_network(config.model, (size, size, 3), classes, seed=0).train()
+        network = network_of(config, (size, size, 3), classes, DOMAINS).train()
         sources = SourceDomains(
             frequencies=np.full((DOMAINS, classes), 1 / classes),
             batch_size=rows,

@@ -16,6 +16,14 @@ NO_BLOCKS = (
     "activation_checkpointing: this backbone has no blocks whose activations could be computed again; set it to false, "
     "or set micro_batch_size"
 )
+NO_CHANNELS = (
+    "model.backbone: the algorithm gives images another channel, and this backbone does not begin with a convolution "
+    "of colours; set it to small_cnn or to one of torchvision, or choose another algorithm"
+)
+WHOLE_BATCH = (
+    "algorithm.name: {name} shows each row what its domain's whole batch is like, which no one of several workers has; "
+    "train with one worker, or choose another algorithm"
+)
 COMPILED_PARTS = (
     "compile: together with sharding it needs a backbone that is made of blocks, as those of torchvision are; set "
     "compile to false, or sharding to none"
@@ -100,10 +108,14 @@ def _require_images(architecture: Architecture, config: ModelConfig, shape: tupl
 
 def require_steps(config: TrainConfig, *, on_several: bool) -> None:
     """Raise UserError for what a step can't do with a network that `require_fit` has let pass: BatchNorm that is not
-    frozen where it would not see the whole batch once, as `on_several` workers; and of a network without blocks
-    activation checkpointing, or compilation in parts.
+    frozen where it would not see the whole batch once, as `on_several` workers; an algorithm that needs it whole; and
+    of a network without blocks activation checkpointing, or compilation in parts.
     """
     architecture, model = architecture_of(config.model.backbone), config.model
+    if config.algorithm.context is not None and not architecture.needs_images:
+        raise UserError(NO_CHANNELS)
+    if config.algorithm.context is not None and on_several:
+        raise UserError(WHOLE_BATCH.format(name=config.algorithm.name))
     if not (on_several or in_pieces(config)):
         return
     has_batchnorm = architecture.has_batchnorm and model.norm == "batch"

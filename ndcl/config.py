@@ -330,6 +330,11 @@ class TrainConfig:
                 f"algorithm.name: {name} changes features, and the backbone linear leaves them as they are, so that it "
                 "would be erm; set model.backbone to mlp or to one of images, or choose another algorithm"
             )
+        if self.algorithm.context is not None and self.micro_batch_size is not None:
+            raise UserError(
+                f"micro_batch_size: {name} shows each row what its domain's whole batch is like, which must be in the "
+                "network together; set it to null"
+            )
         if GRADIENT_OF_EACH_DOMAIN in self.algorithm.needs and self.sharding != "none":
             raise UserError(
                 f"sharding: {name} compares whole gradients of each domain, which no worker has then; set it to none"

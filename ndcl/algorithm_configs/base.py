@@ -11,6 +11,15 @@ Frequencies = Literal["per_domain", "pooled"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Context:
+    """A network that shows the backbone what the rows of a domain have in common: `ndcl.models.context`."""
+
+    width: int
+    """Channels within it."""
+    is_trained: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class AlgorithmConfig:
     """Base of all; a subclass has its name as the default of `name`, and a line for each class variable."""
 
@@ -36,7 +45,8 @@ class AlgorithmConfig:
     """What its passes through the backbone cost beside those of ERM, on average over steps, with default values; a
     forward pass is a third of a step. `benchmarks/algorithms.py` measures whole steps beside it."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Beyond the logits of a batch: `features`, `own network`, `state`, `second pass`, `pass per domain`."""
+    """Beyond the logits of a batch: `features`, `own network`, `state`, `second pass`, `pass per domain`,
+    `images`, `whole batch`."""
 
     @classmethod
     def class_path(cls) -> str:
@@ -65,6 +75,11 @@ class AlgorithmConfig:
 
     def balanced_from(self, num_steps: int) -> int | None:
         """The first step of `num_steps` with class-balanced batches, whatever resampling says; or None."""
+        return None
+
+    @property
+    def context(self) -> Context | None:
+        """A network before the backbone, if there is one: then a batch is of images, and whole on one worker."""
         return None
 
     def idle_keys(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ndcl.algorithm_configs.base import AlgorithmConfig, PenalizedConfig, one_of, searched
+from ndcl.algorithm_configs.base import AlgorithmConfig, Context, PenalizedConfig, one_of, searched
 from ndcl.ranges import at_least, positive, require, within
 
 
@@ -322,3 +322,26 @@ class MtlConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         within(0, 1, "ema", self.ema)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmConfig(AlgorithmConfig):
+    """Adaptive risk minimisation: the network sees what the rows of an image's domain are like."""
+
+    name: Literal["arm"] = "arm"
+    title: ClassVar[str] = "ARM"
+    paper: ClassVar[str] = "Zhang et al. 2021, arXiv:2007.02931"
+    implementation: ClassVar[str] = "ndcl.algorithms.arm:Arm"
+    needs: ClassVar[tuple[str, ...]] = ("images", "own network", "whole batch")
+    width: int = one_of(64, 16, 32, 64)
+    """Channels within the context network."""
+    train_context: bool = True
+    """The release never trains its context network; with false neither does this."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "width", self.width)
+
+    @property
+    def context(self) -> Context:
+        """A network that this is all about."""
+        return Context(width=self.width, is_trained=self.train_context)

@@ -50,6 +50,7 @@ TABLE: tuple[type[AlgorithmConfig], ...] = (
     invariance.TrmConfig,
     invariance.TransferConfig,
     invariance.MtlConfig,
+    invariance.ArmConfig,
     gradients.AndMaskConfig,
     gradients.SandMaskConfig,
     gradients.MldgConfig,

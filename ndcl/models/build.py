@@ -10,8 +10,9 @@ from torch import nn
 
 from ndcl.architectures import PRETRAINED
 from ndcl.compatibility import require_fit
-from ndcl.config import ModelConfig
+from ndcl.config import ModelConfig, TrainConfig
 from ndcl.models.backbone import Backbone
+from ndcl.models.context import put_in_context
 from ndcl.models.network import Network
 from ndcl.models.small import Linear, Mlp, SmallCnn
 from ndcl.models.timm_backbone import TimmBackbone, timm_renormalization
@@ -44,6 +45,19 @@ def build_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes
             torch.manual_seed(config.head_seed)
             cast(nn.Linear, network[1]).reset_parameters()
     return network.to(memory_format=torch.channels_last)
+
+
+def network_of(config: TrainConfig, input_shape: tuple[int, ...], num_classes: int, num_domains: int) -> Network:
+    """The network of a training on `num_domains` source domains, initialised from `config.seed` and the model's seeds.
+
+    Raises UserError as `build_network` and `put_in_context` do.
+    """
+    network = build_network(config.model, input_shape, num_classes, config.seed)
+    context, shared = config.algorithm.context, config.model.head_seed
+    if context is not None:
+        seed = config.seed if shared is None else shared
+        put_in_context(network, input_shape, context, num_domains=num_domains, seed=seed)
+    return network
 
 
 def empty_network(config: ModelConfig, input_shape: tuple[int, ...], num_classes: int) -> Network:

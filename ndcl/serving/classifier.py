@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ndcl.config import ModelConfig, Transform
 from ndcl.features import SquareRoots, Standardized
-from ndcl.models import empty_network
+from ndcl.models import empty_network, put_in_context_of
 from ndcl.models.backbone import Backbone
 from ndcl.serving.description import Inputs
 
@@ -51,6 +51,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.normalize = Normalize(inputs.mean, inputs.std) if inputs.mean and inputs.std else nn.Identity()
         self.network = empty_network(model, inputs.shape, num_classes)
+        put_in_context_of(self.network, inputs.shape, state)
         if standardized:
             nothing = torch.zeros(inputs.shape)
             self.network[0] = Standardized(cast(Backbone, self.network[0]), nothing, nothing.clone())

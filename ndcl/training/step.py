@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ndcl.algorithms import Algorithm, Loss, Rows
 from ndcl.batch import Batch, Layout, to_device
-from ndcl.compatibility import BATCHNORM_IN_PIECES, in_pieces
+from ndcl.compatibility import BATCHNORM_IN_PIECES, WHOLE_BATCH, in_pieces
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError
 from ndcl.losses import full_precision
@@ -76,6 +76,8 @@ class Step:
         """
         self._network, self._algorithm, self._group = network, algorithm, group
         self._precision, self._rows_at_once, self._seed_at = config.precision, config.micro_batch_size, config.seed_at
+        if group.is_several and config.algorithm.context is not None:
+            raise UserError(WHOLE_BATCH.format(name=config.algorithm.name))
         if group.is_several or in_pieces(config):
             _require_frozen_batchnorm(network)
         if config.compile:

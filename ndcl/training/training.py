@@ -33,7 +33,7 @@ from ndcl.errors import NonFiniteLossError
 from ndcl.evaluation import Evaluation, TargetLook
 from ndcl.evaluation.calibration import negative_log_likelihood
 from ndcl.features import take_vectors
-from ndcl.models import HEAD, Network, build_network
+from ndcl.models import HEAD, Network, network_of
 from ndcl.parallel import Group, local_device, resolve_device
 from ndcl.parallel.agreement import agreed
 from ndcl.parallel.sharding import part_from_first, part_like, place, whole
@@ -91,7 +91,7 @@ class Training:
         )
         self.loader = Loader(self.problem, self.sampler, config, self.device, self.group.share)
         input_shape = delivered_shape(store, config.image_size)
-        self.network = build_network(config.model, input_shape, len(store.classes), config.seed)
+        self.network = network_of(config, input_shape, len(store.classes), len(source_labels))
         take_vectors(self.network, self.problem, config.data)
         place(self.network, self.device, self.group, config)
         sources = SourceDomains(

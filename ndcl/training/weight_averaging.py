@@ -22,7 +22,7 @@ from ndcl.criteria import DEFAULT_OBJECTIVE, LAST_STEP
 from ndcl.data.inputs import delivered_shape
 from ndcl.data.problem import Problem
 from ndcl.evaluation import Evaluation
-from ndcl.models import empty_network
+from ndcl.models import empty_network, put_in_context_of
 from ndcl.models.adapting import merge
 from ndcl.parallel import Group
 from ndcl.parallel.sharding import part_like
@@ -44,7 +44,9 @@ def best_state(config: TrainConfig, problem: Problem, checkpoint: Path) -> dict[
     if config.model.train != "lora":
         return best
     store = problem.store
-    network = empty_network(config.model, delivered_shape(store, config.image_size), len(store.classes))
+    shape = delivered_shape(store, config.image_size)
+    network = empty_network(config.model, shape, len(store.classes))
+    put_in_context_of(network, shape, best)
     network.load_state_dict(best)
     merge(network)
     return network.state_dict()

@@ -65,3 +65,24 @@ def test_it_is_continued_as_the_page_says(clone: Clone, folder: Path) -> None:
     assert "best checkpoint: step" in printed
     assert [each["step"] for each in evaluations(folder)] == [5, 10]
     assert "num_steps: 5 is less than the 10 steps" in clone.type(TRAIN, *QUICK, "num_steps=5", code=2)
+
+
+def test_a_second_process_in_the_same_folder_is_refused(clone: Clone, folder: Path) -> None:
+    before = evaluations(folder)
+    with clone.start(CONTINUE.replace("num_steps=600", "num_steps=4000"), *QUICK) as running:
+        running.wait_until(lambda: len(evaluations(folder)) > len(before))
+        printed = clone.type(CONTINUE, *QUICK, code=2)
+        assert len(printed.splitlines()) == 1, printed
+        assert "is being trained by another process" in printed
+        assert running.interrupt() == 130
+
+
+def test_a_damaged_checkpoint_is_named_and_replaced(clone: Clone, folder: Path) -> None:
+    newest = max(folder.glob("step-*"), key=lambda path: path.stat().st_mtime)
+    for file in newest.iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    step = evaluations(folder)[-1]["step"]
+    printed = clone.type(CONTINUE.replace("num_steps=600", f"num_steps={step + 5}"), *QUICK)
+    assert "damaged" in printed
+    assert "best checkpoint: step" in printed
+    assert [each["step"] for each in evaluations(folder)] == list(range(5, step + 6, 5))

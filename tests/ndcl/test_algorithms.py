@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from ndcl.algorithm_configs import ALGORITHM_CONFIGS, NdclConfig, algorithm_config
+from ndcl.algorithm_configs import ALGORITHM_CONFIGS, AlgorithmConfig, NdclConfig, algorithm_config
 from ndcl.algorithms import ALGORITHMS, Algorithm, Rows, SourceDomains, build_algorithm
 from ndcl.algorithms.build import algorithm_class
 from ndcl.batch import Batch, Layout
-from ndcl.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+from ndcl.config import DataConfig, OptimizerConfig, TrainConfig
 from ndcl.errors import UserError
-from ndcl.models import Network, build_network
+from ndcl.models import Network
+from tests.made.made_networks import made_inputs, made_network
 from tests.made.made_steps import Steps
 from tests.ndcl.test_losses import SYNCHRONISING, Operations
 
@@ -44,12 +45,18 @@ def batch_of(labels: np.ndarray, domains: int = DOMAINS) -> Batch:
     return Batch(inputs=torch.from_numpy(2 * centers[labels] + noise).float(), layout=layout)
 
 
+def batch_for(config: AlgorithmConfig, labels: np.ndarray, domains: int = DOMAINS) -> Batch:
+    batch = batch_of(labels, domains)
+    return dataclasses.replace(batch, inputs=made_inputs(config, batch.inputs))
+
+
 def make(name: str, absent: bool = False, **values: object) -> tuple[Algorithm, Network, Batch]:
     labels = np.random.default_rng(1).integers(CLASSES, size=DOMAINS * ROWS)
     if absent:
         labels[(np.repeat(np.arange(DOMAINS), ROWS) == 1) & (labels == 2)] = 3
-    network = build_network(ModelConfig(backbone="mlp", mlp_width=FEATURES, mlp_depth=3), (4,), CLASSES, seed=0)
-    return build_algorithm(algorithm_config({"name": name, **values}), sources(absent)), network, batch_of(labels)
+    config = algorithm_config({"name": name, **values})
+    network = made_network(config, 4, FEATURES, CLASSES, DOMAINS)
+    return build_algorithm(config, sources(absent)), network, batch_for(config, labels)
 
 
 def steps_of(algorithm: Algorithm, network: Network, name: str, rate: float = 0.02) -> Steps:
@@ -158,10 +165,11 @@ def test_quirk_03_a_class_that_a_domain_lacks_gives_no_nan(name: str) -> None:
 @pytest.mark.parametrize(("domains", "rows", "kind"), [(1, 6, "one domain"), (3, 1, "one row"), (3, 4, "one class")])
 @pytest.mark.parametrize("name", NAMES)
 def test_small_batches_give_no_nan(name: str, domains: int, rows: int, kind: str) -> None:
-    network = build_network(ModelConfig(backbone="mlp", mlp_width=FEATURES, mlp_depth=3), (4,), CLASSES, seed=0)
-    algorithm = build_algorithm(algorithm_config({"name": name}), sources(domains=domains, rows=rows))
+    config = algorithm_config({"name": name})
+    network = made_network(config, 4, FEATURES, CLASSES, domains)
+    algorithm = build_algorithm(config, sources(domains=domains, rows=rows))
     labels = np.zeros(domains * rows, np.int64) if kind == "one class" else np.arange(domains * rows) % CLASSES
-    batch, steps = batch_of(labels, domains), steps_of(algorithm, network, name)
+    batch, steps = batch_for(config, labels, domains), steps_of(algorithm, network, name)
     steps.training._show_all = lambda: None
     for _ in range(STEPS):
         assert torch.isfinite(steps.take(batch).total)

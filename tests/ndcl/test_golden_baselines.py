@@ -23,6 +23,8 @@ from ndcl.algorithms.self_reg import Partners
 from ndcl.batch import Batch, Layout
 from ndcl.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 from ndcl.models import Network, build_network
+from ndcl.models.backbone import Backbone
+from ndcl.models.context import InContext
 from tests.golden_vectors import FOLDER, close, fixed_point
 from tests.made.made_steps import Steps
 
@@ -343,12 +345,17 @@ def composed_orders(patch: pytest.MonkeyPatch, algorithm: Any, case: Arrays) -> 
     patch.setattr(algorithm, "orders", orders)
 
 
+RELEASED["ARM"] = Golden("arm", lambda h: {"width": 4, "train_context": False}, names={"context.": "0.context."})
 RELEASED["PGrad"] = Golden("p_grad", draws=composed_orders, checks_gradients=False)
 NOT_SANE = {("MTL", "c00"), ("MTL", "c01"), ("Transfer", "c02")}
 """Cases in which the release learns from noise, or nothing."""
 CASES = [
     (name, record["case"]) for name in RELEASED for record in index()[name] if (name, record["case"]) not in NOT_SANE
 ]
+
+
+def places(module: torch.nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 class Run:
@@ -381,7 +388,7 @@ class Run:
             weight_decay=decay,
             counts=None if counts is None else counts.astype(np.int64),
         )
-        self.network = cast(Network, build_network(self.config.model, tuple(record["x_shape"]), record["K"], seed=0))
+        self.network = self.made_network()
         self.algorithm: Any = build_algorithm(config, sources)
         if self.golden.draws is not None:
             self.golden.draws(patch, self.algorithm, self.case)
@@ -398,15 +405,25 @@ class Run:
         self.steps.training.step = record["attributes"].get("steps", 0)
         self.steps.training._show_all = self.show_all
 
+    def made_network(self) -> Network:
+        shape, context = tuple(self.record["x_shape"]), self.config.algorithm.context
+        if context is None:
+            return cast(Network, build_network(self.config.model, shape, self.record["K"], seed=0))
+        channels, height, width = shape
+        network = build_network(self.config.model, (height, width, channels + 1), self.record["K"], seed=0)
+        network[0] = InContext(cast(Backbone, network[0]), (height, width, channels), context, self.record["D"])
+        return network
+
     def parameter(self, name: str) -> Tensor | None:
         """Of the network or the algorithm; None for what only the release has."""
-        own = dict(self.algorithm.named_parameters()) | dict(self.algorithm.named_buffers())
+        own = {key: value for part in (self.network, self.algorithm) for key, value in places(part)}
         for theirs, ours in self.golden.names.items():
             if name.startswith(theirs):
                 return own.get(name.replace(theirs, ours, 1))
-        for theirs, ours in (("featurizer.", "0."), ("classifier.", "1.")):
+        body = "0.body." if isinstance(self.network[0], InContext) else "0."
+        for theirs, ours in (("featurizer.", body), ("classifier.", "1.")):
             if name.startswith(theirs):
-                return dict(self.network.named_parameters())[name.replace(theirs, ours, 1)]
+                return own[name.replace(theirs, ours, 1)]
         return None
 
     def show_all(self) -> None:
@@ -442,9 +459,9 @@ class Run:
                     close(loss.terms[term].item(), found, TOLERANCE)
             for key, value in self.golden.tracked(self.algorithm).items() if values else ():
                 close(value.numpy(), self.case[f"track/{key}"][step], TOLERANCE)
-        for param in self.record["params"]:
+        for param in (key.removeprefix("final/") for key in expected if key.startswith("final/")):
             place = self.parameter(param)
-            if place is not None and f"final/{param}" in expected:
+            if place is not None:
                 close(place.detach().numpy(), expected[f"final/{param}"], TOLERANCE)
 
     def check_gradients(self, expected: Arrays) -> None:

@@ -118,6 +118,7 @@ OTHER: dict[str, Any] = {
     "algorithm.distance": 1e-4,
     "algorithm.reconstruction_share": 0.5,
     "algorithm.reconstruction_steps": 3,
+    "algorithm.train_context": False,
 }
 """A value that is not the default; of the other keys of an algorithm, an end of their range."""
 
@@ -194,8 +195,14 @@ def keys_of(algorithm: str) -> list[str]:
     return [key for key in keys if key not in ("data", "model", "optimizer", "averaging", "algorithm", "imbalance")]
 
 
+def network_for(algorithm: str) -> str:
+    if ALGORITHM_CONFIGS[algorithm]().context is not None:
+        return "small_cnn"
+    return "linear" if algorithm in ("ndcl", "reweight") else "mlp"
+
+
 CASES = [(network, {"name": "erm"}) for network in NETWORKS] + [
-    ("linear" if each["name"] in ("ndcl", "reweight") else "mlp", each) for each in ALGORITHMS[1:]
+    (network_for(each["name"]), each) for each in ALGORITHMS[1:]
 ]
 
 

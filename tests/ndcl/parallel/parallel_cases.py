@@ -21,6 +21,7 @@ import ndcl.parallel.gradient_sum
 import ndcl.parallel.mixup_inputs
 import ndcl.training.step
 import ndcl.training.training
+from ndcl.algorithm_configs import ALGORITHM_CONFIGS
 from ndcl.algorithms import ALGORITHMS, build_algorithm
 from ndcl.architectures import ARCHITECTURES, Architecture
 from ndcl.checkpoints import content
@@ -28,7 +29,7 @@ from ndcl.config import TrainConfig
 from ndcl.data.transforms import to_inputs
 from ndcl.errors import NonFiniteLossError
 from ndcl.mixing import MODES, Draws, MixupPlan
-from ndcl.models import BACKBONES, build_network
+from ndcl.models import BACKBONES, network_of
 from ndcl.parallel import Group
 from ndcl.parallel.gradient_sum import GradientSum
 from ndcl.parallel.mixup_inputs import Exchange
@@ -48,7 +49,9 @@ SHARDED = (
     *("own networks, clipped", "head first", "weights decay", "averaged, ema", "averaged, swad"),
 )
 """Cases that are also run with parameters in parts."""
-IN_PIECES = ("ndcl, set", "images, ndcl", "images, features", *ALGORITHMS)
+IN_PARTS = tuple(name for name in ALGORITHMS if ALGORITHM_CONFIGS[name]().context is None)
+"""Algorithms that don't need whole batches on one worker."""
+IN_PIECES = ("ndcl, set", "images, ndcl", "images, features", *IN_PARTS)
 """Cases that are also run in micro-batches."""
 SHARDINGS = ("none", "full")
 DOMAINS = ("art", "clip", "photo", "quick", "real", "sketch")
@@ -85,7 +88,7 @@ def config_of(folder: Path, name: str, algorithm: dict[str, Any], **values: Any)
 def cases(folder: Path) -> dict[str, TrainConfig]:
     """By name; in a name `x/micro` the same training as `x`, in micro-batches, and in `x/sharded` in parts."""
     ndcl = {"name": "ndcl"}
-    made = {name: config_of(folder, "vectors", {"name": name}) for name in ALGORITHMS}
+    made = {name: config_of(folder, "vectors", {"name": name}) for name in IN_PARTS}
     made |= {f"ndcl, {mode}": config_of(folder, "vectors", ndcl | {"mixup_mode": mode}) for mode in MODES}
     made |= {f"{name}, ndcl": config_of(folder, name, ndcl) for name in ("images", "photos")}
     at_features = ndcl | {"mixup_at": "features", "cross_entropy": "rows", "logit_adjustment": 1.0}
@@ -277,7 +280,7 @@ def float64() -> Iterator[None]:
         mock.patch.object(ndcl.parallel.mixup_inputs, "to_inputs", lambda x: to_inputs(x).double()),
         mock.patch.object(ndcl.data.loading.loader, "to_inputs", lambda x: to_inputs(x).double()),
         mock.patch.object(
-            ndcl.training.training, "build_network", lambda *arguments: build_network(*arguments).double()
+            ndcl.training.training, "network_of", lambda *arguments: network_of(*arguments).double()
         ),
         mock.patch.object(
             ndcl.training.training, "build_algorithm", lambda *arguments: build_algorithm(*arguments).double()

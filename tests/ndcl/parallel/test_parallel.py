@@ -8,14 +8,13 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from ndcl.algorithms import ALGORITHMS
 from ndcl.batch import Share
 from ndcl.errors import UserError
 from ndcl.mixing import MODES
 from ndcl.parallel import Group
 from ndcl.training import Training
 from tests.ndcl.parallel import parallel_cases
-from tests.ndcl.parallel.parallel_cases import BROKEN, FETCHED, SHARDINGS, Result, unbroken
+from tests.ndcl.parallel.parallel_cases import BROKEN, FETCHED, IN_PARTS, SHARDINGS, Result, unbroken
 
 torch.set_num_threads(1)
 
@@ -89,7 +88,7 @@ def numbers(value: Any) -> list[float]:
 
 
 def test_the_cases_hold_every_algorithm_and_every_mode() -> None:
-    assert set(ALGORITHMS) <= set(NAMES)
+    assert set(IN_PARTS) <= set(NAMES)
     assert {f"ndcl, {mode}" for mode in MODES} <= set(NAMES)
 
 

@@ -224,6 +224,19 @@ def test_a_network_is_rebuilt_from_its_state(backbone: str) -> None:
         assert torch.equal(classifier(images), network(to_inputs(images)))
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_network_that_sees_contexts_answers_for_each_image_as_its_evaluation_does(tmp_path: Path, form: Any) -> None:
+    config = TrainConfig.from_dict({**DIGITS, "algorithm": {"name": "arm", "width": 4}})
+    training = trained(tmp_path / "checkpoint", config)
+    export(tmp_path / "checkpoint", tmp_path / "model", form, {"trial": "made by hand"})
+    model, rows = ndcl.load_model(tmp_path / "model"), training.problem.target_test
+    images = training.problem.store.inputs(rows)
+    assert_agree(model, model.logits(model.prepare(images)), training.logits(rows))
+    together = model.predict(images[:3]).probabilities
+    for number in range(3):
+        assert model.predict(images[number : number + 1]).probabilities[0] == pytest.approx(together[number], abs=1e-6)
+
+
 def test_pretrained_networks_keep_what_their_weights_need_of_inputs(tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
     torch.save(resnet18(weights=None).state_dict(), weights)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from ndcl.algorithm_configs import ALGORITHM_CONFIGS
 from ndcl.algorithms import ALGORITHMS, Algorithm, SourceDomains, build_algorithm
 from ndcl.batch import Batch, Layout
 from ndcl.blocks import blocks
 from ndcl.config import TrainConfig
 from ndcl.errors import UserError
-from ndcl.models import Network, build_network
+from ndcl.models import build_network, network_of
 from ndcl.models.activation_checkpointing import recompute_blocks
 from ndcl.parallel import Group
 from ndcl.training import Training
@@ -54,7 +55,7 @@ class Case:
         inputs = torch.from_numpy(generator.normal(size=(len(labels), *shape))).to(dtype)
         layout = Layout.of(labels, np.repeat(np.arange(DOMAINS), rows), torch.device("cpu"))
         self.batch = Batch(inputs=inputs.movedim(-1, 1) if len(shape) == 3 else inputs, layout=layout)
-        self.network: Network = build_network(config.model, shape, CLASSES, seed=0).to(dtype).train()
+        self.network = network_of(config, shape, CLASSES, DOMAINS).to(dtype).train()
         sources = SourceDomains(
             frequencies=np.full((DOMAINS, CLASSES), 1 / CLASSES),
             batch_size=rows,
@@ -78,7 +79,8 @@ def close(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_it_is_the_gradient_of_the_algorithms_loss(algorithm: str) -> None:
-    case = Case(config_of(algorithm, model={"backbone": "mlp", "mlp_width": 16}))
+    backbone = "small_cnn" if ALGORITHM_CONFIGS[algorithm]().context else "mlp"
+    case = Case(config_of(algorithm, model={"backbone": backbone, "mlp_width": 16}))
     if case.algorithm.walks:
         micro = Case(config_of(algorithm, model={"backbone": "mlp", "mlp_width": 16}, micro_batch_size=4))
         assert close(walked(micro), walked(case))

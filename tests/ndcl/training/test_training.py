@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ndcl.algorithm_configs import NdclConfig
+from ndcl.algorithm_configs import ALGORITHM_CONFIGS, NdclConfig
 from ndcl.algorithms import ALGORITHMS
 from ndcl.checkpoint_files import STATE, is_checkpoint
 from ndcl.checkpoints import content
@@ -28,11 +28,12 @@ torch.set_num_threads(1)
 
 
 def config_of(algorithm: str = "ndcl", **values: Any) -> TrainConfig:
+    backbone = "small_cnn" if ALGORITHM_CONFIGS[algorithm]().context else "mlp"
     base: dict[str, Any] = {
         "data": {"name": "digits", "target": "sign"},
         "algorithm": {"name": algorithm},
         "imbalance": {"setting": "long_tail", "counts": [20, 12, 8, 5, 3, 2, 2, 1, 1, 1], "validation": 4},
-        "model": {"backbone": "mlp", "mlp_width": 16, "mlp_depth": 2, "dropout": 0.1},
+        "model": {"backbone": backbone, "mlp_width": 16, "mlp_depth": 2, "dropout": 0.1},
         "batch_size": 6,
         "num_steps": 9,
         "evaluate_every": 3,
