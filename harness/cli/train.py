@@ -38,7 +38,8 @@ def train(
     folder = results / "train" / config.stem
     for key, what in unreached(loaded).items():
         say(f"warning: {key}: {what}", error=True)
-    buildable(loaded, may_have_unused=(folder / EVALUATIONS).exists() and not fresh)
+    begun = (folder / EVALUATIONS).exists() and not fresh
+    buildable(loaded, may_have_unused=begun, on_several=workers > 1)
     in_use = f"{folder} is being trained by another process; wait for it, or train elsewhere by --results"
     with writable(folder), alone(folder.with_name(f".{folder.name}.lock"), in_use), explained(loaded.algorithm.name):
         for line in () if fresh else looked_at(loaded, folder):

@@ -184,7 +184,7 @@ def check_problems(studies: Sequence[StudyPlan], check: Check) -> None:
         for values in extremes(study.space, study.fixed, STRUCTURE):
             config = study.train_config(values)
             memory = (config.batch_size, config.micro_batch_size, config.activation_checkpointing)
-            parts = (config.data, config.imbalance, config.model, memory)
+            parts = (config.data, config.imbalance, config.model, memory, config.algorithm.context is None)
             if parts in seen:
                 continue
             seen.append(parts)

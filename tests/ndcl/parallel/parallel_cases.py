@@ -279,9 +279,7 @@ def float64() -> Iterator[None]:
         mock.patch.dict(ARCHITECTURES, {"blocks": Architecture(needs_images=False)}),
         mock.patch.object(ndcl.parallel.mixup_inputs, "to_inputs", lambda x: to_inputs(x).double()),
         mock.patch.object(ndcl.data.loading.loader, "to_inputs", lambda x: to_inputs(x).double()),
-        mock.patch.object(
-            ndcl.training.training, "network_of", lambda *arguments: network_of(*arguments).double()
-        ),
+        mock.patch.object(ndcl.training.training, "network_of", lambda *arguments: network_of(*arguments).double()),
         mock.patch.object(
             ndcl.training.training, "build_algorithm", lambda *arguments: build_algorithm(*arguments).double()
         ),
