@@ -84,6 +84,14 @@ def test_the_page_says_what_each_does(name: str) -> None:
         assert not missing
 
 
+def test_an_algorithm_is_looked_at_though_another_takes_the_same_network(tmp_path: Path) -> None:
+    path = tmp_path / "listed.yaml"
+    train = {"num_steps": 10, "model.backbone": "mlp"}
+    path.write_text(yaml.safe_dump({**SWEEP, "algorithms": ["erm", "arm"], "train": train}))
+    with pytest.raises(UserError, match=r"study arm\..*: model.backbone: the algorithm gives images another channel"):
+        make_plan(load_sweep(path), tmp_path / "results")
+
+
 def test_features_alone_are_refused_where_there_are_none(tmp_path: Path) -> None:
     path = tmp_path / "listed.yaml"
     values = {**SWEEP, "algorithms": ["coral"], "train": {"num_steps": 10, "model.backbone": "linear"}}

@@ -92,6 +92,16 @@ def test_one_process_at_a_time_trains_in_a_folder(trained: Path) -> None:
     assert run("train", "one.yaml", "--set", "num_steps=6").exit_code == 0
 
 
+def test_what_several_workers_cannot_do_is_found_before_they_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("one.yaml").write_text(yaml.safe_dump({**base(), "model": {"backbone": "small_cnn"}}))
+    changes = ("--set", "algorithm={name: arm}", "--workers", "2")
+    assert "arm shows each row what its domain's whole batch is like" in error_of("train", "one.yaml", *changes)
+    assert not Path("results/train/one").exists()
+
+
 def test_a_fault_of_ones_own_loss_is_told_by_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])

@@ -111,6 +111,8 @@ BATCHNORM = "model.freeze_batchnorm: false works with one worker"
         ({"freeze_batchnorm": False}, {}, True, BATCHNORM),
         ({"backbone": "small_cnn"}, {"activation_checkpointing": True}, False, "this backbone has no blocks"),
         ({}, {"data": {"augment_on": "gpu"}}, False, "images holds no raw photographs"),
+        ({}, {"algorithm": {"name": "arm"}}, True, "algorithm.name: arm shows each row what its domain's whole batch"),
+        ({"backbone": "mlp"}, {"algorithm": {"name": "arm"}}, False, "model.backbone: the algorithm gives images anot"),
     ],
 )
 def test_what_every_training_would_refuse_is_found_before(
