@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 import ndcl
 from harness.cli.algorithms import algorithms
@@ -58,12 +59,18 @@ class Verbs(TyperGroup):
 
 @contextmanager
 def _clear_endings() -> Iterator[None]:
-    """A pipe that nobody reads any more is no mistake, a full output is one; a library adds no words to a value."""
+    """What can't be understood of a line is told in one; a pipe that nobody reads any more is no mistake, a full output
+    is one.
+    """
     try:
         yield
-    except typer.BadParameter as error:
-        error.message = error.message.replace("Value error, ", "")
-        raise
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        if context is not None and error.message == context.get_help():  # no mistake, but a command without a verb
+            raise
+        command = "ndcl" if context is None else context.command_path
+        say(f"ndcl: error: {_mistake(error)}; `{command} -h` shows what it takes", error=True)
+        raise SystemExit(WRONG_INPUT) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError) and is_abandoned():
             discard_output()
@@ -73,6 +80,12 @@ def _clear_endings() -> Iterator[None]:
             say(f"ndcl: error: the output can't be written ({error.strerror}); make room for it", error=True)
             raise SystemExit(WRONG_INPUT) from None
         raise
+
+
+def _mistake(error: TyperException) -> str:
+    """Typer's words for what is wrong with a command line, without those of pydantic, as part of a sentence."""
+    words = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    return (words[:1].lower() + words[1:]).replace(". Did you mean", "; did you mean")
 
 
 def _show_version(asked: bool) -> None:
@@ -123,4 +136,4 @@ app.command("shift", epilog="Example: ndcl shift model photos/")(shift)
 
 def main() -> None:
     """The console script."""
-    app()
+    app(prog_name="ndcl")

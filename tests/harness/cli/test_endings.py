@@ -36,6 +36,34 @@ def test_a_wrong_choice_is_told_without_the_words_of_a_library() -> None:
     assert "'--device': 'gpu' is not one of" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("sweep", "missing argument 'SWEEP.yaml'"),
+        ("swep x", "no such command 'swep'; did you mean 'sweep'?"),
+        ("plan a.yaml --foo", "no such option: --foo"),
+        ("train a.yaml --workers none", "invalid value for '--workers': "),
+        ("train a.yaml --workers 0", "invalid value for '--workers': "),
+        ("predict model", "missing argument 'IMAGES...'"),
+        ("plan a.yaml --results", "option '--results' requires an argument"),
+        ("data show", "missing argument 'NAME'"),
+        ("cluster chek", "no such command 'chek'; did you mean 'check'?"),
+        ("sweep a.yaml b.yaml", "got unexpected extra argument(s) (b.yaml)"),
+    ],
+)
+def test_a_line_that_is_not_understood_is_told_in_one_line(line: str, words: str) -> None:
+    result = run(*line.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    [told] = result.stderr.splitlines()
+    assert told.startswith(f"ndcl: error: {words}")
+    assert told.endswith(" -h` shows what it takes")
+
+
+def test_a_command_without_a_verb_shows_what_there_is() -> None:
+    for group in ((), ("data",), ("cluster",)):
+        assert run(*group).output == run(*group, "--help").output
+
+
 def test_an_interruption_while_modules_are_imported_has_no_traceback() -> None:
     scripts = tomllib.loads(Path("pyproject.toml").read_text())["project"]["scripts"]
     module, _, function = scripts["ndcl"].partition(":")
