@@ -11,6 +11,7 @@ from harness.config.space import extremes
 from harness.plan.rungs import num_brackets, num_evaluations, promotes, rungs
 from harness.plan.shared_start import require_shared_start
 from harness.plan.studies import StudyPlan
+from ndcl.algorithm_configs import config_class
 from ndcl.compatibility import require_fit, require_steps
 from ndcl.config import TrainConfig
 from ndcl.data.inputs import augments_on_gpu, delivered_shape, require_vectors
@@ -158,12 +159,14 @@ def _check_scheduler(study: StudyPlan) -> None:
 
 
 def _check_population(study: StudyPlan, evaluations: int) -> None:
+    own = {f"algorithm.{key}" for key in config_class(str(study.base["algorithm"]["name"])).structure}
     for key in study.space:
-        of_model = key.startswith("model.") and key not in CHANGEABLE_OF_MODEL
-        if of_model or key in UNCHANGEABLE:
+        of_network = (key.startswith("model.") and key not in CHANGEABLE_OF_MODEL) or key in own
+        if of_network or key in UNCHANGEABLE:
+            what = "network" if of_network else "training"
             raise UserError(
-                f"study {study.key.name}: space.{key}: a {'network' if of_model else 'training'} can't change it while "
-                "it trains, as scheduler pbt would have it; fix it under train, or take another scheduler"
+                f"study {study.key.name}: space.{key}: a {what} can't change it while it trains, as scheduler pbt "
+                "would have it; fix it under train, or take another scheduler"
             )
     if study.num_trials == 1 and study.space:
         raise UserError(

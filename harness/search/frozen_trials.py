@@ -28,10 +28,10 @@ def frozen_trial(plan: "StudyPlan", record: TrialRecord) -> optuna.trial.FrozenT
     """Optuna's form of a search record, which may have ended or not."""
     fixed = optuna.trial.FixedTrial(record.values)
     suggest(fixed, plan.space, plan.fixed)
-    state = OPTUNA_STATES.get(record.state, TrialState.RUNNING)
+    state, values = outcome(record, plan)
     return optuna.trial.create_trial(
         state=state,
-        values=best_values(record, plan) if state == TrialState.COMPLETE else None,
+        values=values,
         params=fixed.params,
         distributions=fixed.distributions,
         user_attrs={NAME: record.name},
@@ -56,6 +56,15 @@ def reported(evaluation: dict[str, Any], plan: "StudyPlan") -> float:
     """What is maximised, at one evaluation; NaN, which is the worst, where there is none."""
     value = merit(evaluation, plan.objectives)
     return value if math.isfinite(value) else math.nan
+
+
+def outcome(record: TrialRecord, plan: "StudyPlan") -> tuple[TrialState, list[float] | None]:
+    """Optuna's state of a record, and the values of one that has finished; of one that has none it learns nothing."""
+    state = OPTUNA_STATES.get(record.state, TrialState.RUNNING)
+    if state != TrialState.COMPLETE:
+        return state, None
+    values = best_values(record, plan)
+    return (state, values) if all(map(math.isfinite, values)) else (TrialState.FAIL, None)
 
 
 def best_values(record: TrialRecord, plan: "StudyPlan") -> list[float]:

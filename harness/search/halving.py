@@ -2,7 +2,7 @@
 
 Optuna's own pruner marks a trial when it judges it, and does not judge it there again: a trial that was killed between
 the judgement and its end would continue to the next rung, and a storage that was built anew would have lost all marks.
-Here everything follows from the reports, so that whoever asks again gets the same answer.
+Here everything follows from the reports. What was decided stands although others come later: a `StudySearch` keeps it.
 """
 
 import math

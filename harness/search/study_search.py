@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 
 from harness.config.space import defaults, suggest
 from harness.records import ENDED, TrialRecord
-from harness.search.frozen_trials import NAME, OPTUNA_STATES, best_values, frozen_trial, reported, reports
-from harness.search.optuna_internals import has_report, opened
+from harness.search.frozen_trials import NAME, frozen_trial, outcome, reported, reports
+from harness.search.optuna_internals import has_report, judged, note_judged, opened
 from harness.search.samplers import no_repeat_sampler, pruner_of
 from harness.search.space_filling import design_values
 from ndcl.files import make_whole, sqlite_uri
@@ -78,7 +78,7 @@ class StudySearch:
                 self._catch_up(known[record.name], record)
         self.study.sampler = no_repeat_sampler(self.plan, drawn=len(self._all()))
         self._take_up({record.name for record in records})
-        if not records and self.plan.sampler != "grid":
+        if len(records) <= len(self._first_values) and self.plan.sampler != "grid":
             self._enqueue([defaults(self.plan.space), *self._first_values])
 
     def _enqueue(self, sets: Iterable[dict[str, Any]]) -> None:
@@ -118,7 +118,8 @@ class StudySearch:
     def report(self, name: str, evaluation: dict[str, Any]) -> bool:
         """Take note of a running trial's evaluation; whether the trial is to be stopped early.
 
-        An evaluation that is replayed after a fault is noted once.
+        An evaluation that is replayed after a fault is noted once, and judged once: as it was when there were fewer to
+        compare the trial with.
         """
         trial = self._trials[name]
         if len(self.plan.objectives) > 1:  # Optuna takes reports and prunes for one objective only
@@ -126,7 +127,17 @@ class StudySearch:
         value = reported(evaluation, self.plan)
         if not has_report(trial, evaluation["step"]):
             trial.report(value, evaluation["step"])
-        return bool(trial.should_prune())
+        return self._is_weak(trial, evaluation["step"])
+
+    def _is_weak(self, trial: optuna.Trial, step: int) -> bool:
+        if isinstance(self.study.pruner, optuna.pruners.NopPruner):
+            return False
+        before = judged(trial)
+        if before is not None and step <= before[0]:
+            return before == (step, True)
+        is_to_stop = bool(trial.should_prune())
+        note_judged(trial, step, is_to_stop)
+        return is_to_stop
 
     def tell(self, record: TrialRecord) -> None:
         """Close the trial of an ended record."""
@@ -143,8 +154,7 @@ class StudySearch:
             self._tell(found.number, record)
 
     def _tell(self, number: int, record: TrialRecord) -> None:
-        state = OPTUNA_STATES[record.state]
-        values = best_values(record, self.plan) if state == TrialState.COMPLETE else None
+        state, values = outcome(record, self.plan)
         self.study.tell(number, values, state, skip_if_finished=True)
 
     def _add(self, record: TrialRecord) -> None:

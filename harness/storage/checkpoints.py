@@ -118,11 +118,16 @@ class CheckpointFolders:
         """`root` is what Ray Tune writes into."""
         self.root = root.resolve()
         self.place = str(self.root)
+        self._newest_run = self._newest()
+        """No number is given twice, since a process of an earlier start may still write there."""
 
     def new_run(self) -> str:
         """Name of the next start's folder below `root`."""
-        numbers = [int(path.name.removeprefix("run-")) for path in self.root.glob("run-*")]
-        return f"run-{max(numbers, default=0) + 1:04d}"
+        self._newest_run = max(self._newest_run, self._newest()) + 1
+        return f"run-{self._newest_run:04d}"
+
+    def _newest(self) -> int:
+        return max((int(path.name.removeprefix("run-")) for path in self.root.glob("run-*")), default=0)
 
     def run_place(self, run: str) -> str:
         """The path of a start's folder, for Ray Train to write into."""

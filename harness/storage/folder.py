@@ -47,9 +47,11 @@ def sweep_id(folder: Path, storage: Storage | None = None) -> str:
     known = path.read_bytes().strip().decode(errors="replace") if path.exists() else ""
     if not re.fullmatch("[0-9a-f]{32}", known):  # none yet, or damaged: MLflow is then told all anew
         known = uuid.uuid4().hex
-        write_whole(path, known)
         if storage is not None:
             storage.put(SWEEP_ID_FILE, known)
+        write_whole(path, known)
+    elif storage is not None and (storage.read(SWEEP_ID_FILE) or "").strip() != known:
+        storage.put(SWEEP_ID_FILE, known)
     return known
 
 

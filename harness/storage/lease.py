@@ -18,6 +18,7 @@ from pathlib import Path
 
 from harness.storage.storage import Storage
 from ndcl.errors import UserError
+from ndcl.files import write_whole
 from ndcl.strict import from_dict
 
 OWN_FILE = ".lease"
@@ -87,7 +88,7 @@ class Lease:
         is_from_here = other is None or (own_file.exists() and own_file.read_bytes() == other.key.encode())
         if other is not None and not is_from_here and not take_over:
             self._require_stale(other, say)
-        own_file.write_text(self._own.key)
+        write_whole(own_file, self._own.key)
         self._write()
         # one that is taken over learns it at its next renewal, and has stopped writing before this one begins
         time.sleep(self._rhythm.settle if is_from_here or not take_over else 2 * self._rhythm.renew)

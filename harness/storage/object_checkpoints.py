@@ -27,11 +27,16 @@ class StoredCheckpointFolders:
         """The checkpoint folders of each trial, relative to the root."""
         for folder in self._listed():
             self._known[_trial(folder)].add(folder)
+        self._newest_run = self._newest()
+        """No number is given twice, since a process of an earlier start may still write there."""
 
     def new_run(self) -> str:
         """Name of the next start's folder."""
-        numbers = [int(name.removeprefix("run-")) for name in self._runs()]
-        return f"run-{max(numbers, default=0) + 1:04d}"
+        self._newest_run = max(self._newest_run, self._newest()) + 1
+        return f"run-{self._newest_run:04d}"
+
+    def _newest(self) -> int:
+        return max((int(name.removeprefix("run-")) for name in self._runs()), default=0)
 
     def run_place(self, run: str) -> str:
         """The place of a start's folder, for Ray Train to write into."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from harness.records.sweep_files import text_of
 from harness.storage.stored_files import StoredFile, clear_storage_errors
 from ndcl.errors import UserError
+from ndcl.files import write_whole
 from ndcl.filesystems import fetch_files, files_below, filesystem_of, join, local_path, remove_folder, shown
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def recorded_storage(folder: Path) -> str | None:
 
 def record_storage(folder: Path, storage: Storage) -> None:
     """Write down, in a sweep's folder, which storage it has."""
-    (folder / STORAGE_FILE).write_text(storage.place)
+    write_whole(folder / STORAGE_FILE, storage.place)
 
 
 def storage_of(folder: Path) -> Storage | None:

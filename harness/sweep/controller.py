@@ -129,6 +129,7 @@ class SweepController:
 
     def on_evaluation(self, name: str, evaluation: dict[str, Any]) -> bool:
         """Take note of a running trial's evaluation; whether the trial is to be stopped early."""
+        self._fates.pop(name, None)  # of before a fault, after which the trial is decided on anew
         record = with_one_confusion(self.sweep_state.records[name].with_evaluation(evaluation))
         self._put(record)
         if record.stage != "search":
@@ -172,6 +173,7 @@ class SweepController:
 
     def on_restart(self, name: str) -> None:
         """The trial's process died, and Ray starts it again."""
+        self._fates.pop(name, None)
         record = self.sweep_state.records[name]
         self._put(replace(record, attempts=record.attempts + 1))
 
@@ -255,25 +257,29 @@ class SweepController:
         waiting = [record for record in members.values() if record.is_waiting]
         if not waiting:
             return
-        step = waiting[0].step
-        moves = self._exchanges.read(study.key.name, step)
-        if moves is None:
+        step = min(record.step for record in waiting)
+        there = [record for record in waiting if record.step == step]
+        decided = self._exchanges.read(study.key.name, step)
+        if decided is None:
             if not population.is_gathered(study, list(members.values())):
                 return
-            moves = population.moves(study, waiting)
-            self._exchanges.write(study.key.name, step, moves)
-        until = population.next_stop(study, step)
-        for move in moves:
-            if members[move.name] in waiting:
-                moved = self._moved(study, members[move.name], members[move.donor], move)
-                self._put(replace(moved, until=until))
-                self._folders.keep_only(moved.name, moved.checkpoint)
+            decided = population.moves(study, there)
+            self._exchanges.write(study.key.name, step, decided)
+        until, moves = population.next_stop(study, step), {move.name: move for move in decided}
+        for record in there:
+            move = moves.get(record.name)  # one that took the place of a lost one has none
+            donor = None if move is None else members.get(move.donor)
+            moved = record if move is None or donor is None else self._moved(study, record, donor, move)
+            self._put(replace(moved, until=until))
+            self._folders.keep_only(moved.name, moved.checkpoint)
 
     def _moved(self, study: "StudyPlan", record: TrialRecord, donor: TrialRecord, move: population.Move) -> TrialRecord:
-        """The record as it continues: with the donor's weights and past and the new values, if there is a donor."""
-        if donor.name == record.name:
+        """The record as it continues: with the donor's weights and past and the new values, if there is a donor.
+
+        One whose checkpoint has been removed meanwhile can't give any.
+        """
+        if donor.name == record.name or donor.checkpoint is None:
             return record
-        assert donor.checkpoint is not None, "a waiting trial has a checkpoint"
         return replace(
             record,
             schedule=population.taken_over(donor, move),
@@ -286,6 +292,7 @@ class SweepController:
     def interrupt(self) -> None:
         """The sweep stops now: what is running is to continue at the next start."""
         for record in self.sweep_state.running():
+            self._fates.pop(record.name, None)
             self._put(replace(record, state="interrupted", checkpoint=self._folders.newest(record.name)))
 
     def _put(self, record: TrialRecord) -> None:

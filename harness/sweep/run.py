@@ -167,8 +167,8 @@ class _Sweep:
         self.address = address
         self.storage = storage
         self.folders = storage.checkpoints() if storage else CheckpointFolders(plan.folder / "ray")
+        self._announced = {record.name for record in Journal(plan.folder).read() if record.state in ENDED}
         self.controller = SweepController(plan, self.folders, select, self._on_change, storage)
-        self._announced = {record.name for record in self.records() if record.state in ENDED}
         self._stop = threading.Event()
 
     def records(self) -> list[TrialRecord]:
@@ -190,6 +190,9 @@ class _Sweep:
         self._track_all(is_running=True)
         try:
             self.controller.catch_up()
+            for record in self.records():  # which a kill has kept from being told
+                if record.state in ENDED and record.name not in self._announced:
+                    self._on_change(record)
             faults = 0
             while not self.controller.sweep_state.is_done:
                 num_ended = self._num_ended()

@@ -71,6 +71,7 @@ class AdversarialConfig(AlgorithmConfig):
     """Of the algorithms with a discriminator, which steps by an Adam of its own."""
 
     moves_features_alone: ClassVar[bool] = True
+    structure: ClassVar[tuple[str, ...]] = ("width", "depth")
     passes: ClassVar[float] = 2 / 3
     penalty_weight: float = searched(1.0, 0.01, 100.0, log=True)
     """Factor on the discriminator's loss in the network's loss."""
@@ -195,6 +196,7 @@ class SelfRegConfig(AlgorithmConfig):
     title: ClassVar[str] = "SelfReg"
     paper: ClassVar[str] = "Kim et al. 2021, arXiv:2104.09841"
     implementation: ClassVar[str] = "ndcl.algorithms.self_reg:SelfReg"
+    structure: ClassVar[tuple[str, ...]] = ("train_projector",)
     needs: ClassVar[tuple[str, ...]] = ("features", "own network")
     train_projector: bool = True
     """The release never trains its projector; with false neither does this."""
@@ -232,6 +234,7 @@ class GiniDgConfig(AlgorithmConfig):
     makes_head: ClassVar[bool] = True
     paper: ClassVar[str] = "Xia, Jing and Ding 2023, IEEE TIP"
     implementation: ClassVar[str] = "ndcl.algorithms.gini_dg:GiniDg"
+    structure: ClassVar[tuple[str, ...]] = ("width", "latent")
     needs: ClassVar[tuple[str, ...]] = ("features", "own network")
     shares_and_steps: ClassVar[dict[str, str]] = {"reconstruction_share": "reconstruction_steps"}
     reconstruction_share: float = searched(0.2, 0.05, 0.5)

@@ -41,6 +41,8 @@ class AlgorithmConfig:
     would be ERM."""
     makes_head: ClassVar[bool] = False
     """Whether it puts a head of its own, drawn by the training's seed, in place of the network's."""
+    structure: ClassVar[tuple[str, ...]] = ()
+    """Keys on which its own networks depend, so that a training that has begun can't change them."""
     passes: ClassVar[float] = 1.0
     """What its passes through the backbone cost beside those of ERM, on average over steps, with default values; a
     forward pass is a third of a step. `benchmarks/algorithms.py` measures whole steps beside it."""

@@ -332,6 +332,7 @@ class ArmConfig(AlgorithmConfig):
     title: ClassVar[str] = "ARM"
     paper: ClassVar[str] = "Zhang et al. 2021, arXiv:2007.02931"
     implementation: ClassVar[str] = "ndcl.algorithms.arm:Arm"
+    structure: ClassVar[tuple[str, ...]] = ("width", "train_context")
     needs: ClassVar[tuple[str, ...]] = ("images", "own network", "whole batch")
     width: int = one_of(64, 16, 32, 64)
     """Channels within the context network."""

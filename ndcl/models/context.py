@@ -14,7 +14,7 @@ from ndcl.models.network import Network
 from ndcl.models.renormalize import Renormalize
 
 MOMENTUM = 0.1
-"""Share of the newest batch in the running mean, as BatchNorm has it."""
+"""Share of the newest batch in the running mean, as BatchNorm has it; of the first ones it is the plain mean."""
 _KEY = "0.context.0.weight"
 
 
@@ -26,6 +26,7 @@ class InContext(Backbone):
     """
 
     mean: Tensor
+    num_batches: Tensor
 
     def __init__(self, body: Backbone, input_shape: tuple[int, ...], context: Context, num_domains: int = 1) -> None:
         """`body` takes C + 1 channels; `input_shape` is (H, W, C). In training rows come in `num_domains` equal parts,
@@ -40,6 +41,7 @@ class InContext(Backbone):
             nn.Conv2d(width, 1, 5, padding=2),
         ).requires_grad_(context.is_trained)
         self.register_buffer("mean", torch.zeros((1, height, breadth), dtype=torch.get_default_dtype()))
+        self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Features of images [n, C, H, W]."""
@@ -52,7 +54,9 @@ class InContext(Backbone):
         own: Tensor = self.context(inputs)
         of_domain = own.view(self.num_domains, -1, *own.shape[1:]).mean(dim=1)
         with torch.no_grad():
-            self.mean.lerp_(of_domain.mean(dim=0).to(self.mean.dtype), MOMENTUM)
+            self.num_batches += 1
+            share = (1 / self.num_batches).clamp(min=MOMENTUM)
+            self.mean.lerp_(of_domain.mean(dim=0).to(self.mean.dtype), share.to(self.mean.dtype))
         return of_domain.repeat_interleave(len(own) // self.num_domains, dim=0)
 
     def stages(self) -> list[Stage]:
@@ -70,7 +74,10 @@ def put_in_context(
     none.
     """
     body = cast(Backbone, network[0])
+    if len(input_shape) != 3:
+        raise UserError(NO_CHANNELS)
     _widen_first_convolution(body, input_shape[2])
+    _require_that_it_takes(body, input_shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         found = InContext(body, input_shape, context, num_domains)
@@ -93,3 +100,17 @@ def _widen_first_convolution(body: Backbone, channels: int) -> None:
     for module in body.modules():
         if isinstance(module, Renormalize):
             module.add_channel()
+
+
+@torch.no_grad()
+def _require_that_it_takes(body: Backbone, input_shape: tuple[int, ...]) -> None:
+    """Of a network with several stems only the first has been widened."""
+    height, width, channels = input_shape
+    learning = body.training
+    like = next(body.parameters())
+    try:
+        body.eval()(torch.zeros((1, channels + 1, height, width), dtype=like.dtype, device=like.device))
+    except RuntimeError:
+        raise UserError(NO_CHANNELS) from None
+    finally:
+        body.train(learning)

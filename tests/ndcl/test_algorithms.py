@@ -194,6 +194,31 @@ def test_state_and_networks_go_on_from_a_state_dict(name: str) -> None:
         assert others.take(batch).total.item() == steps.take(batch).total.item()
 
 
+def form(name: str, **values: object) -> list[tuple[int, ...]]:
+    """Of the state of the algorithm and the network, and of what the optimisers step."""
+    algorithm, network, _ = make(name, **values)
+    steps = steps_of(algorithm, network, name).training
+    state = [tuple(value.shape) for part in (algorithm, network) for value in part.state_dict().values()]
+    optimizers = [each for each in (steps.optimizer, steps.own_optimizer) if each is not None]
+    return state + [(len(group["params"]),) for each in optimizers for group in each.param_groups]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_training_cannot_change_is_said(name: str) -> None:
+    config, others = ALGORITHM_CONFIGS[name], {}
+    for field in dataclasses.fields(config):
+        searched = config.search_space().get(field.name)
+        if searched is not None:
+            ends = searched.get("choices") or [searched["low"], searched["high"]]
+            others[field.name] = next(value for value in ends if value != field.default)
+        elif isinstance(field.default, bool):
+            others[field.name] = not field.default
+        elif isinstance(field.default, int):
+            others[field.name] = field.default + 1
+    found = {key for key, value in others.items() if form(name, **{key: value}) != form(name)}
+    assert found == set(config.structure)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_step_waits_for_the_device(name: str) -> None:
     algorithm, network, batch = make(name)

@@ -210,7 +210,7 @@ def test_an_override_that_fixes_a_value_ends_its_search_and_the_later_one_wins()
         ({"data": {"name": "digits", "targets": ["sing"]}}, "data.targets: unknown target domain 'sing'"),
         ({"data": {"name": "digits", "targets": ["None"]}}, "texture, all, or none for a study that leaves none out"),
         ({"algorithms": {"ndlc": None}}, "algorithms.ndlc: unknown algorithm 'ndlc'; did you mean 'ndcl'?"),
-        ({"algorithms": {"x": {"algorithm": "y"}}}, "unknown algorithm 'y'; valid: and_mask, balanced_softmax, boda, "),
+        ({"algorithms": {"x": {"algorithm": "y"}}}, "unknown algorithm 'y'; valid: and_mask, arm, balanced_softmax, "),
         ({"train": {"num_step": 1}}, "study erm.digits.long_tail-65.scan: num_step: unknown key; did you mean"),
         ({"train": {"optimizer.learning_rat": 1}}, "optimizer.learning_rat: unknown key; did you mean 'learning_rate'"),
         ({"train": {"batch_size": 0}}, "batch_size: 0 is out of range"),
@@ -637,6 +637,13 @@ def test_a_population_does_not_change_the_form_of_the_state(key: str) -> None:
         space=space, search=search, train=train
     )
     plan_of(space=space, train=train)
+
+
+@pytest.mark.parametrize(("algorithm", "key"), [("dann", "width"), ("arm", "width"), ("gini_dg", "width")])
+def test_a_population_does_not_change_an_algorithms_own_networks(algorithm: str, key: str) -> None:
+    search = {"num_trials": 4, "scheduler": {"name": "pbt"}}
+    said = refusal(algorithms=[algorithm], search=search)
+    assert f"space.algorithm.{key}: a network can't change it while it trains" in said
 
 
 def test_keys_of_one_optimiser_are_used_where_its_name_is_searched() -> None:

@@ -93,6 +93,60 @@ def test_a_weak_trial_is_stopped_and_a_strong_one_is_not(tmp_path: Path, schedul
     assert search.report(name(7), evaluation(2, 0.9)) is False
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "median", "hyperband"])
+def test_what_was_decided_at_a_step_stands_though_others_have_come_since(tmp_path: Path, scheduler: Any) -> None:
+    """A kill makes a trial report once more what it resumes from, and its rivals may be further then."""
+    plan = study(scheduler=SchedulerConfig(name=scheduler, min_resource=1, reduction_factor=2), num_trials=20)
+    search = opened(tmp_path, plan)
+    drawn = [record(number, "interrupted", steps=(2,), accuracy=0.3) for number in range(9)]
+    for each in drawn:
+        search.ask(each.name, each.number)
+    assert search.report(name(0), evaluation(2, 0.3)) is False
+    for number in range(1, 8):
+        assert search.report(name(number), evaluation(2, 0.9)) is False
+        if scheduler == "median":  # which compares with trials that have ended
+            search.tell(record(number, steps=(2,), accuracy=0.9))
+    assert search.report(name(8), evaluation(2, 0.1)) is True
+    again = opened(tmp_path, plan, drawn)
+    assert again.report(name(0), evaluation(2, 0.3)) is False
+    assert again.report(name(8), evaluation(2, 0.1)) is True
+    again.report(name(0), evaluation(4, 0.3))
+    assert again.report(name(0), evaluation(2, 0.3)) is False, "it has gone on from there"
+
+
+def test_where_nothing_is_stopped_nothing_is_kept_of_it(tmp_path: Path) -> None:
+    search = opened(tmp_path)
+    search.ask(name(0), 0)
+    search.report(name(0), evaluation(2))
+    assert not any("judged" in key for key in search.study.trials[0].system_attrs)
+
+
+def test_a_finished_trial_without_a_value_teaches_nothing_and_stops_no_start(tmp_path: Path) -> None:
+    search, end = opened(tmp_path), record(0, accuracy=None)
+    search.ask(name(0), 0)
+    search.tell(end)
+    assert states(search) == [TrialState.FAIL]
+    assert states(opened(tmp_path, records=[end])) == [TrialState.FAIL]
+    assert states(opened(tmp_path / "lost", records=[end])) == [TrialState.FAIL]
+
+
+def test_first_values_that_were_not_tried_yet_outlive_the_loss_of_the_store(tmp_path: Path) -> None:
+    first = [{RATE: 2e-3}, {RATE: 3e-3}]
+
+    def started(folder: Path, *records: TrialRecord) -> StudySearch:
+        folder.mkdir()
+        search = StudySearch(study(num_trials=9), "made", open_storage(folder / "optuna.db"), first)
+        search.reconcile(records)
+        return search
+
+    assert [started(tmp_path / "a").ask(name(0), 0)] == [{RATE: 1e-3}]
+    lost = started(tmp_path / "b", record(0, rate=1e-3), record(1, rate=2e-3))
+    assert lost.ask(name(2), 2) == first[1]
+    assert lost.ask(name(3), 3) not in first
+    over = started(tmp_path / "c", *(record(n, rate=rate) for n, rate in enumerate((1e-3, 2e-3, 3e-3))))
+    assert over.ask(name(3), 3) not in ({RATE: 1e-3}, *first)
+
+
 def test_a_trial_drawn_just_before_a_kill_is_handed_out_again(tmp_path: Path) -> None:
     first = opened(tmp_path)
     first.ask(name(0), 0)

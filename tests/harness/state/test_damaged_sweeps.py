@@ -161,6 +161,13 @@ def test_a_damaged_or_lost_identity_is_made_anew(plan: Plan) -> None:
         assert sweep_id(plan.folder) == found != known
 
 
+def test_an_identity_that_a_kill_kept_from_the_storage_is_put_there(plan: Plan, tmp_path: Path) -> None:
+    known, storage = sweep_id(plan.folder), Storage(str(tmp_path / "far"), plan.name)
+    assert storage.read(SWEEP_ID_FILE) is None
+    assert sweep_id(plan.folder, storage) == known
+    assert storage.read(SWEEP_ID_FILE) == known
+
+
 def test_a_damaged_place_of_the_storage_is_no_place(plan: Plan) -> None:
     emptied(plan.folder / STORAGE_FILE)
     with pytest.raises(UserError, match=r"\.storage: it can't be read \(it is empty\); write the place"):

@@ -246,6 +246,15 @@ def test_checkpoints_in_an_object_store_are_read_back(stage: Stage) -> None:
     assert stage.storage.checkpoints().new_run() == "run-0002"
 
 
+def test_a_number_of_a_start_is_not_given_again_though_nothing_of_it_is_left(stage: Stage) -> None:
+    stage.leave("run-0002/a/checkpoint_000000", 2)
+    folders = stage.storage.checkpoints()
+    folders.keep_only("a", None)
+    folders.remove_empty_runs()
+    assert folders.new_run() == "run-0003"
+    assert folders.new_run() == "run-0004"
+
+
 def test_the_newest_is_the_whole_one_of_the_highest_step_over_all_starts(stage: Stage) -> None:
     stage.leave("run-0001/a/checkpoint_000003", 8)
     stage.leave("run-0002/a.from-8/checkpoint_000000", 10)

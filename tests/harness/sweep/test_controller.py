@@ -301,6 +301,64 @@ def test_what_waits_in_a_population_ends_when_its_study_is_stopped(tmp_path: Pat
     assert stage.kept() == set()
 
 
+def test_what_was_decided_before_a_fault_is_not_what_a_trial_ends_with(tmp_path: Path) -> None:
+    """Ray may restart a trial after it was found weak, or fail itself after the training has."""
+    stage = Stage(tmp_path, study(num_trials=9, base=base(num_steps=6), final_seeds=()))
+    first = stage.start()
+    for fault in (lambda: stage.controller.on_restart(first), stage.controller.interrupt):
+        stage.controller.on_failure(first, "it broke")
+        fault()
+        if stage.record(first).state == "interrupted":
+            assert stage.start() == first
+    stage.play(first, 2, 4, 6)
+    stage.controller.on_end(first)
+    assert stage.record(first).state == "finished"
+
+
+def population_at_its_first_exchange(folder: Path) -> Stage:
+    """Three of three wait, and their moves are on the disk."""
+    pbt = SchedulerConfig(name="pbt", perturbation_interval=1)
+    stage = Stage(folder, study(scheduler=pbt, num_trials=3, base=base(num_steps=6), final_seeds=()))
+    stage.controller.max_concurrent = 3
+    names = [stage.start() for _ in range(3)]
+    for name, accuracy in zip(names, (0.1, 0.9, 0.5), strict=True):
+        stage.play(name, 2, accuracy=accuracy)
+        stage.controller.on_end(name)
+    assert [stage.record(name).until for name in names] == [4, 4, 4]
+    return stage
+
+
+def played_to_the_end(stage: Stage) -> None:
+    while (config := stage.controller.next_trial()) is not None:
+        record = stage.record(config["name"])
+        done = record.step if config["resume_from"] else 0
+        for step in range(done + 2, (record.until or 6) + 2, 2):
+            stage.play(record.name, step)
+        stage.controller.on_end(record.name)
+
+
+def test_a_population_goes_on_with_one_that_takes_the_place_of_a_lost_record(tmp_path: Path) -> None:
+    stage = population_at_its_first_exchange(tmp_path)
+    lost = stage.controller.sweep_state.records["erm.digits.long_tail-20.scan.search-002"]
+    (tmp_path / "made" / "trials" / f"{lost.name}.json").unlink()
+    again = stage.again()
+    played_to_the_end(again)
+    assert again.controller.sweep_state.is_done
+    assert {record.state for record in again.controller.sweep_state.records.values()} == {"finished"}
+
+
+def test_a_population_goes_on_though_the_checkpoint_of_a_donor_is_gone(tmp_path: Path) -> None:
+    stage = population_at_its_first_exchange(tmp_path)
+    for member in stage.controller.sweep_state.records.values():  # as a kill before the first of the moves leaves them
+        Journal(tmp_path / "made").write(dataclasses.replace(member, state="waiting", until=2, schedule=()))
+    donor = stage.record("erm.digits.long_tail-20.scan.search-001")
+    assert donor.checkpoint is not None
+    shutil.rmtree(donor.checkpoint)
+    again = stage.again()
+    played_to_the_end(again)
+    assert again.controller.sweep_state.is_done
+
+
 def test_a_trial_that_waits_begins_anew_if_its_checkpoint_is_gone(tmp_path: Path) -> None:
     stage = Stage(tmp_path, study(scheduler=PROMOTE, num_trials=3, base=base(num_steps=6), final_seeds=()))
     name = stage.start()

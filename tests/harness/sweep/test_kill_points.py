@@ -188,3 +188,14 @@ def test_a_kill_before_any_write_changes_nothing(tmp_path: Path, scheduler: Sche
         check_story(stage, plan)
         assert essence(stage) == expected, f"killed before write {fatal} of {writes.count}"
         shutil.rmtree(folder)
+
+
+def test_a_trial_whose_end_a_kill_kept_from_being_told_is_told_at_the_next_start(tmp_path: Path) -> None:
+    plan = study(num_trials=1, final_seeds=())
+    killed = Stage(tmp_path, plan)
+    name = killed.start()
+    killed.play(name, 2, 4)
+    for told in ([name], []):
+        stage = Watched(tmp_path, plan)
+        stage.sweep.run()
+        assert [call.args[0].name for call in stage.shown.ended.mock_calls] == told

@@ -62,7 +62,13 @@ def test_the_running_mean_follows_the_source_domains_and_answers_for_an_image_al
     network, inputs = network_of().train(), images()
     network(inputs)
     mean = inside(network).context(inputs).mean(dim=0)
-    torch.testing.assert_close(inside(network).mean, MOMENTUM * mean)
+    torch.testing.assert_close(inside(network).mean, mean)
+    for _ in range(20):
+        network(inputs)
+    before, other = inside(network).mean.clone(), inputs.flip(0) + 1
+    network(other)
+    mean = inside(network).context(other).mean(dim=0)
+    torch.testing.assert_close(inside(network).mean, (1 - MOMENTUM) * before + MOMENTUM * mean)
     network.eval()
     together, alone = network(inputs), torch.cat([network(row[None]) for row in inputs])
     torch.testing.assert_close(together, alone)
@@ -133,5 +139,16 @@ def test_an_empty_network_takes_the_state_of_any(backbone: str) -> None:
 @pytest.mark.parametrize("backbone", ["linear", "mlp"])
 def test_a_backbone_without_a_first_convolution_is_refused(backbone: str) -> None:
     network = build_network(ModelConfig(backbone=backbone), (8, 8, 3), 5, seed=0)
-    with pytest.raises(UserError, match=r"^model.backbone: the algorithm gives images another channel, .*small_cnn"):
-        put_in_context(network, (8, 8, 3), Context(width=4))
+    for shape in ((8, 8, 3), (5,)):
+        with pytest.raises(
+            UserError, match=r"^model.backbone: the algorithm gives images another channel, .*small_cnn"
+        ):
+            put_in_context(network, shape, Context(width=4))
+
+
+@pytest.mark.parametrize("backbone", ["timm:repvgg_a0", "timm:mobileone_s0"])
+def test_a_backbone_with_several_stems_is_refused(backbone: str) -> None:
+    pytest.importorskip("timm")
+    network = build_network(ModelConfig(backbone=backbone), (64, 64, 3), 5, seed=0)
+    with pytest.raises(UserError, match=r"^model.backbone: the algorithm gives images another channel"):
+        put_in_context(network, (64, 64, 3), Context(width=4))
