@@ -77,6 +77,8 @@ def _show_result(made: "Plan", result: "SweepResult") -> None:
         say(line)
     for line in result.problems:
         say(line)
+    if any(study.reason for study in result.studies):
+        say(f"failed trials are not tried again; once the cause is mended, start anew with: {made.command} --fresh")
     problem = result.tracking_problem or _report_problem(made)
     if problem:
         again = ndcl_command("sync", made.name, results=made.results)

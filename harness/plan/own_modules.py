@@ -1,5 +1,6 @@
 """The files of a user's own algorithms, which machines that join a sweep don't have."""
 
+import hashlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,3 +19,12 @@ def own_modules(names: Iterable[str]) -> list[str]:
         path = Path(str(top.__file__))
         paths.add(str(path.parent if path.name == "__init__.py" else path))
     return sorted(paths)
+
+
+def own_digests(names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of what those of `names` that are the user's own are made of, by the name of the file or folder."""
+    found = {}
+    for path in map(Path, own_modules(names)):
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        found[path.name] = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return found

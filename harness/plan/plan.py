@@ -158,12 +158,15 @@ def _with_targets(spec: DataSpec, domains: DomainsOf) -> DataSpec:
         valid = domains(spec.name, spec.folder)
     except UserError as error:
         raise UserError(f"data.name: {error}") from None
-    named = (ALL_TARGETS,) if spec.targets == ALL_TARGETS else spec.targets
-    targets = [
-        each
-        for target in named
-        for each in (valid if target == ALL_TARGETS and target not in valid else (_found(target, valid),))
-    ]
+    targets = (
+        list(valid)
+        if spec.targets == ALL_TARGETS
+        else [  # in a list it may be a domain's name
+            each
+            for target in spec.targets
+            for each in (valid if target == ALL_TARGETS and target not in valid else (_found(target, valid),))
+        ]
+    )
     return spec.model_copy(update={"targets": tuple(map(readable, targets))})
 
 

@@ -78,16 +78,15 @@ class StudySearch:
                 self._catch_up(known[record.name], record)
         self.study.sampler = no_repeat_sampler(self.plan, drawn=len(self._all()))
         self._take_up({record.name for record in records})
-        if len(records) <= len(self._first_values) and self.plan.sampler != "grid":
-            self._enqueue([defaults(self.plan.space), *self._first_values])
 
-    def _enqueue(self, sets: Iterable[dict[str, Any]]) -> None:
-        """Have these values tried next, but for those that the study has, perhaps from before a kill."""
-        had = [values for trial in self._all() for values in (trial.params, trial.system_attrs.get("fixed_params"))]
-        for values in sets:
-            if values and values not in had:
+    def _enqueue(self, sets: Iterable[dict[str, Any]]) -> bool:
+        """Have the first of these values tried next that the study has not had; whether there are any."""
+        had = [each for trial in self._all() for each in (trial.params, trial.system_attrs.get("fixed_params", {}))]
+        for values in filter(None, sets):
+            if not any(values.items() <= each.items() for each in had):
                 self.study.enqueue_trial(values)
-                had.append(values)
+                return True
+        return False
 
     def _take_up(self, names: set[str]) -> None:
         """Hold on to the open trials: those of records, and those drawn for none."""
@@ -110,9 +109,12 @@ class StudySearch:
         return suggest(trial, self.plan.space, self.plan.fixed)
 
     def _new(self, number: int) -> optuna.Trial:
-        planned = design_values(self.plan, number)
-        if planned is not None and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._enqueue([planned])
+        """The defaults, then the first values, then what a design plans, then what the sampler draws."""
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            is_first = number <= len(self._first_values) and self.plan.sampler != "grid"
+            first, planned = [defaults(self.plan.space), *self._first_values], design_values(self.plan, number)
+            if not (is_first and self._enqueue(first)) and planned is not None:
+                self._enqueue([planned])
         return self.study.ask()
 
     def report(self, name: str, evaluation: dict[str, Any]) -> bool:

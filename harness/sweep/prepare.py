@@ -1,5 +1,6 @@
 """The folder of a sweep: one owner at a time, one sweep at a time, and a clear word when it can't be written."""
 
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 from harness.config.yaml_files import yaml_text
 from harness.plan import Plan
 from harness.plan.changes import difference, extends
+from harness.plan.own_modules import own_digests
 from harness.plan.sweep_file import recorded_values
 from harness.records.places import SWEEP_FILE
+from harness.records.sweep_files import json_of
 from harness.state.bound_data import bind
 from harness.storage import Storage
 from harness.storage.folder import LOCK_FILE, SWEEP_ID_FILE
@@ -16,6 +19,9 @@ from harness.storage.lease import OWN_FILE
 from harness.storage.storage import record_storage, recorded_storage
 from ndcl.errors import UserError
 from ndcl.files import write_whole
+
+OWN_CODE_FILE = ".own_code.json"
+"""In a sweep's folder: digests of the files of a user's own algorithms when it began."""
 
 
 def prepare(plan: Plan, fresh: bool, storage: Storage | None = None) -> list[str]:
@@ -31,12 +37,26 @@ def prepare(plan: Plan, fresh: bool, storage: Storage | None = None) -> list[str
     reason = refusal(plan)
     if reason:
         raise UserError(reason)
-    remarks = bind(plan, storage)
+    remarks = [*bind(plan, storage), *_changed_code(plan)]
     text = yaml_text(plan.resolved)
     if storage is not None:
         storage.put(SWEEP_FILE, text)
     write_whole(path, text)
     return remarks
+
+
+def _changed_code(plan: Plan) -> list[str]:
+    """A line for each file of a user's own algorithm that is another one than when the sweep began."""
+    path = plan.folder / OWN_CODE_FILE
+    known = json_of(path, "delete it: the files of now then count as those it began with") if path.exists() else {}
+    now = own_digests({str(study.base["algorithm"]["name"]) for study in plan.studies})
+    write_whole(path, json.dumps(now | known, indent=1))
+    return [
+        f"warning: {name} is not as it was when this sweep began, so that its trials are of different algorithms; to "
+        "compare like with like start anew with --fresh, or under another name"
+        for name, digest in now.items()
+        if known.get(name, digest) != digest
+    ]
 
 
 def refusal(plan: Plan) -> str | None:

@@ -112,7 +112,7 @@ def own_module(name: str) -> ModuleType:
         ) from None
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard ends the process
         raise UserError(f"'{name}': {module} can't be imported ({type(error).__name__}: {error}); mend it") from None
 
 
@@ -124,8 +124,30 @@ def _own_config(name: str) -> type[AlgorithmConfig]:
     config = getattr(module, f"{class_name}Config")
     if not (isinstance(config, type) and issubclass(config, AlgorithmConfig)):
         raise UserError(f"'{name}': {class_name}Config is no AlgorithmConfig; docs/extending.md says what it needs")
+    if "__dataclass_params__" not in vars(config):
+        raise UserError(
+            f"'{name}': {class_name}Config is no dataclass; put @dataclass(frozen=True, kw_only=True) above it"
+        )
     if config.own_name() != name:
         raise UserError(
             f"'{name}': the default of {class_name}Config.name is '{config.own_name()}'; set it to '{name}'"
         )
+    for key, values in config.search_space().items():
+        problem = _problem_of_range(values)
+        if problem is not None:
+            raise UserError(f"'{name}': the range of {class_name}Config.{key} {problem}; correct it")
     return config
+
+
+def _problem_of_range(values: dict[str, Any]) -> str | None:
+    if "choices" in values:
+        known = values["default"] in values["choices"]
+        return None if known else f"has no choice {values['default']!r}, which is its default"
+    low, high, default = values["low"], values["high"], values["default"]
+    if values["type"] == "int" and not (isinstance(low, int) and isinstance(high, int)):
+        return f"is of whole numbers, as its default {default}, and has the ends {low} and {high}"
+    if low >= high:
+        return f"has no value from {low} to {high}"
+    if values.get("log") and low <= 0:
+        return f"is on a logarithmic scale, and {low} has no logarithm"
+    return None if low <= default <= high else f"from {low} to {high} lacks its default {default}"

@@ -97,8 +97,11 @@ def _long_tail(request: Request) -> Counts:
     sources = request.sources(request.target)
     per_domain = imbalance.class_order == "per_domain"
     ranks = long_tail.class_ranks(len(domains), len(request.classes), imbalance.seed, per_domain=per_domain)
-    ranks = ranks[[e for e, domain in enumerate(domains) if domain != request.target]]
-    return _counts(request, long_tail.long_tail(sources, ranks, imbalance.ratio, imbalance.counts))
+    kept = [e for e, domain in enumerate(domains) if domain != request.target]
+    counts = long_tail.long_tail(sources, ranks[kept], imbalance.ratio, imbalance.counts)
+    if imbalance.counts is not None:  # what a domain lacks is not asked of it
+        counts = np.where(request.available[kept] > 0, counts, 0)
+    return _counts(request, counts)
 
 
 def _released(request: Request) -> Counts:

@@ -505,6 +505,22 @@ def test_what_trains_several_times_is_told():
     assert plan_totals(plan_of(search={**plain, "select": select}), []).endswith(told.format("second look"))
 
 
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ("all", {"all", "ink", "oil"}),
+        (["all"], {"all"}),
+        (["all", "ink"], {"all", "ink"}),
+        (None, {"all", "ink", "oil"}),
+    ],
+)
+def test_all_targets_are_meant_where_a_domain_has_that_name(targets: Any, expected: set[str]) -> None:
+    data = {"name": "digits"} | ({} if targets is None else {"targets": targets})
+    config = SweepConfig.model_validate({**SWEEP, "data": data})
+    found = make_plan(config, Path("results"), domains=lambda *_: ("all", "ink", "oil"), check=lambda config: None)
+    assert {study.key.target for study in found.studies} == expected
+
+
 def test_all_targets_and_none_stand_in_one_list():
     found = plan_of(data={"name": "digits", "targets": ["all", "none"]}).studies
     assert {study.key.target for study in found} == {"scan", "sign", "texture", "print", "none"}

@@ -147,6 +147,21 @@ def test_first_values_that_were_not_tried_yet_outlive_the_loss_of_the_store(tmp_
     assert over.ask(name(3), 3) not in ({RATE: 1e-3}, *first)
 
 
+def test_first_values_that_a_draw_has_met_are_not_tried_again(tmp_path: Path) -> None:
+    """The space's defaults leave a parameter open, and what is drawn for it makes them the warm start's values."""
+    ratio = choice(1.0, 10.0)
+    plan = study(num_trials=9, space=study().space | {"resampling_ratio": ratio}, sampler="random")
+    for number, value in enumerate(ratio.choices):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        first = [{RATE: 1e-3, "resampling_ratio": value}]
+        search = StudySearch(plan, "made", open_storage(folder / "optuna.db"), first)
+        search.reconcile(())
+        drawn = [search.ask(name(each), each) for each in range(3)]
+        assert drawn[0][RATE] == 1e-3
+        assert sum(values == first[0] for values in drawn) == 1
+
+
 def test_a_trial_drawn_just_before_a_kill_is_handed_out_again(tmp_path: Path) -> None:
     first = opened(tmp_path)
     first.ask(name(0), 0)
@@ -158,7 +173,7 @@ def test_a_trial_drawn_just_before_a_kill_is_handed_out_again(tmp_path: Path) ->
 
 def test_a_trial_killed_before_its_values_were_drawn_is_handed_out_again(tmp_path: Path) -> None:
     search = opened(tmp_path)
-    search.study.ask()
+    search._new(0)
     values = opened(tmp_path).ask(name(0), 0)
     assert values == {RATE: 1e-3}, "it was the enqueued one"
     assert len(search.study.trials) == 1

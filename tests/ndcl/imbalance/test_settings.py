@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,16 @@ def test_natural_is_all_images_but_the_validation_ones() -> None:
 def test_natural_keeps_classes_that_a_domain_lacks_empty() -> None:
     available = np.array([[9, 0], [9, 9], [0, 9]])
     assert table(ImbalanceConfig(setting="natural"), available).counts.tolist() == [[4, 0], [0, 4]]
+
+
+@pytest.mark.parametrize("order", ["global", "per_domain"])
+def test_counts_ask_nothing_of_a_class_that_a_domain_lacks(order: Any) -> None:
+    available = np.array([[9, 0, 9], [9, 9, 9], [0, 9, 9]])
+    imbalance = ImbalanceConfig(setting="long_tail", counts=(3, 2, 1), class_order=order, validation=2)
+    got = table(imbalance, available).counts
+    assert (got[0, 1], got[1, 0]) == (0, 0)
+    assert (np.delete(got[0], 1) > 0).all()
+    assert (np.delete(got[1], 0) > 0).all()
 
 
 @given(st.integers(1, 1000), st.floats(1, 1000), st.integers(2, 60))
