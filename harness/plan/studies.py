@@ -173,6 +173,15 @@ def studies_of(config: SweepConfig) -> tuple[StudyPlan, ...]:
     return studies
 
 
+def _place(config: SweepConfig, key: StudyKey, problem: str) -> str:
+    """The override, if any, that has the key of which a `problem` tells first."""
+    wrong = problem.partition(":")[0]
+    for position, override in enumerate(config.overrides):
+        if override.matches(key) and wrong in {*override.train, *override.space}:
+            return f"overrides.{position}: "
+    return ""
+
+
 def _study(config: SweepConfig, data: DataSpec, imbalance: ImbalanceSpec, target: str, label: str) -> StudyPlan:
     algorithm = config.algorithms[label]
     key = StudyKey(algorithm=label, dataset=data.name, setting=_setting_label(imbalance), target=target)
@@ -187,7 +196,7 @@ def _study(config: SweepConfig, data: DataSpec, imbalance: ImbalanceSpec, target
         in_order(space)
         num_trials = _num_trials(config, space, base)
     except UserError as error:
-        raise UserError(f"study {key.name}: {error}") from None
+        raise UserError(f"{_place(config, key, str(error))}study {key.name}: {error}") from None
     return StudyPlan(
         key=key,
         base=base,

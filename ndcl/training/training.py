@@ -335,8 +335,13 @@ class Training:
         return self.loader.batch(step)
 
     def _require_finite(self, total: Tensor) -> None:
-        if not math.isfinite(float(total)):
-            raise NonFiniteLossError(f"the loss became NaN or infinite by step {self.step}; try a lower learning rate")
+        if math.isfinite(float(total)):
+            return
+        if self.step == 1:
+            raise NonFiniteLossError(
+                "the loss is NaN or infinite at the first step, before any learning; look at the loss and at the inputs"
+            )
+        raise NonFiniteLossError(f"the loss became NaN or infinite by step {self.step}; try a lower learning rate")
 
     def _evaluate(self, losses: dict[str, float]) -> Evaluation:
         seconds, *values = self.group.from_first([self.seconds, *losses.values()])

@@ -118,3 +118,9 @@ def test_a_file_that_has_changed_since_a_sweep_began_is_warned_of(written) -> No
         [line] = prepare(plan, fresh=False)
         assert line.startswith(f"warning: {file} is not as it was when this sweep began")
     assert prepare(plan, fresh=True) == []
+
+
+def test_a_loss_that_is_no_number_from_the_first_is_not_blamed_on_the_learning_rate(written) -> None:
+    name = written("total = rows.losses.mean()", 'total = rows.losses.mean() * float("nan")')
+    Path("one.yaml").write_text(yaml.safe_dump({**base(), "algorithm": {"name": name}}))
+    assert "the loss is NaN or infinite at the first step, before any learning" in error_of("train", "one.yaml")

@@ -671,3 +671,10 @@ def test_keys_of_one_optimiser_are_used_where_its_name_is_searched() -> None:
     space = {"averaging.name": ema, "averaging.tolerance": tolerance}
     assert "averaging.tolerance: nothing is averaged" in refusal(space=space)
     plan_of(space={**space, "averaging.name": {"type": "choice", "choices": ["none", "swad"]}})
+
+
+def test_a_key_that_an_override_gives_to_another_algorithm_is_told_with_its_place():
+    overrides = [{"target": "scan", "train": {"batch_size": 4}}, {"target": "sign", "train": {"algorithm.alpha": 0.2}}]
+    with pytest.raises(UserError, match=r"^overrides\.1: study erm\.digits.*\.sign: algorithm\.alpha: unknown key"):
+        plan_of(overrides=overrides)
+    plan_of(overrides=[overrides[0], {**overrides[1], "algorithm": "ndcl"}])
