@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Address, Quiet, Results, SweepName, recorded_sweep, require_writable
+from harness.cli.options import Address, Quiet, Results, SweepName, recorded_sweep, require_writable, to_go_on
 from harness.records.places import DEFAULT_RESULTS, SWEEP_FILE
 from harness.terminal.lines import say
 from ndcl.errors import UserError
@@ -34,10 +34,9 @@ def deploy(
     What each algorithm was worth on the domains left out chooses it; leave-one-domain-out over all of them chooses the
     values; final runs make the ensemble. Ctrl-C stops it cleanly, and the same command resumes.
     """
-    from harness.config.commands import ndcl_command, sweep_command, to_continue
+    from harness.config.commands import ndcl_command, sweep_command
     from harness.plan.sweep_file import recorded_values
     from harness.state.deployment import one_problem, study_without_target
-    from harness.storage.storage import recorded_storage
 
     if to.exists():
         raise UserError(f"--to {to}: it exists already; delete it first, or give another folder")
@@ -50,8 +49,8 @@ def deploy(
             f"{folder / SWEEP_FILE} is missing; the command that started the sweep writes it again: {again}"
         )
     problem = one_problem(records, setting)
-    again = to_continue(folder, recorded_storage(folder)) + ("" if resolved["final"]["seeds"] else WITH_SEEDS)
-    chosen, evidence = _chosen(records, problem, int(resolved["final"]["top_k"]), algorithm, again)
+    remedy = to_go_on(folder, () if resolved["final"]["seeds"] else WITH_SEEDS)
+    chosen, evidence = _chosen(records, problem, int(resolved["final"]["top_k"]), algorithm, remedy)
     for each in evidence:
         mark = "  <- deployed" if each is chosen else ""
         say(f"{each.algorithm}: on domains that it had not seen {each.expected}{mark}")
@@ -68,12 +67,12 @@ def deploy(
 
 
 CARD = "MODEL_CARD.md"
-WITH_SEEDS = " --set final.seeds=5"
+WITH_SEEDS = ("final.seeds=5",)
 """What a sweep that has no final runs is continued with."""
 
 
 def _chosen(
-    records: "list[TrialRecord]", problem: "Problem", top_k: int, algorithm: str | None, again: str
+    records: "list[TrialRecord]", problem: "Problem", top_k: int, algorithm: str | None, remedy: str
 ) -> "tuple[Evidence, list[Evidence]]":
     """The algorithm that is deployed, and all that there is evidence of, the best first. Raises UserError."""
     from harness.state.deployment import evidence_of, without_evidence
@@ -81,7 +80,7 @@ def _chosen(
 
     if (only := without_evidence(records, problem, algorithm)) is not None:
         return only, [only]
-    evidence = evidence_of(records, problem, top_k, again)
+    evidence = evidence_of(records, problem, top_k, remedy)
     found = {each.algorithm: each for each in evidence}
     if algorithm is not None and algorithm not in found:
         raise unknown_name("algorithm", algorithm, found)
@@ -136,12 +135,9 @@ def _hand_over(
     folder: Path, records: "list[TrialRecord]", to: Path, chosen: "Evidence", evidence: "list[Evidence]"
 ) -> None:
     """Export the study's model, with the card. Raises UserError as `export` does."""
-    from harness.config.commands import to_continue
     from harness.state.model_card import expected_of, model_card
     from harness.state.selected_models import ENSEMBLE, export_model, selected_models
-    from harness.storage.storage import recorded_storage
 
-    again = to_continue(folder, recorded_storage(folder))
-    [record] = selected_models(records, 1, run=ENSEMBLE, again=again)
+    [record] = selected_models(records, 1, run=ENSEMBLE, remedy=to_go_on(folder))
     description = export_model(folder, record, records, to, "safetensors", {"expected": expected_of(chosen)})
     (to / CARD).write_text(model_card(description, record, chosen, evidence), encoding="utf-8")

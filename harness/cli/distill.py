@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Quiet, Results, SweepName, recorded_sweep, require_writable
+from harness.cli.options import Quiet, Results, SweepName, recorded_sweep, require_writable, to_go_on
 from harness.cli.train import evaluation_line
 from harness.records.places import DEFAULT_RESULTS, SWEEP_FILE
 from harness.terminal.lines import say
@@ -38,18 +38,19 @@ def distill(
 
     For those who can't pay for several networks an image. The same command resumes a training that was stopped.
     """
-    from harness.config.commands import ndcl_command, sweep_command, to_continue
+    from harness.config.commands import ndcl_command, sweep_command
+    from harness.plan.sweep_file import recorded_values
     from harness.report.files import planned_studies
-    from harness.state.distillation import ensembles_of, worths_of
+    from harness.state.distillation import ensembles_of, lacking_settings, worths_of
     from harness.state.selected_models import data_remarks, members_of
-    from harness.storage.storage import recorded_storage
     from harness.terminal.terminal import console_of
 
     require_writable("--to", to)
     folder, records = recorded_sweep(name, results)
     top_k = max((study.top_k for study in planned_studies(folder, say=partial(say, error=True))), default=1)
-    again = to_continue(folder, recorded_storage(folder))
-    found = ensembles_of(records, top_k, studies, again)
+    resolved = recorded_values(folder)
+    lacking = lacking_settings(resolved["final"]) if resolved else ()
+    found = ensembles_of(records, top_k, studies, to_go_on(folder, lacking))
     for record in found:
         if (to / record.study.name).exists():
             raise UserError(f"--to: {to / record.study.name} exists already; delete it first, or give another folder")

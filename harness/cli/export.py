@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.options import Results, SweepName, is_sweep_file, recorded_sweep, require_writable
+from harness.cli.options import Results, SweepName, is_sweep_file, recorded_sweep, require_writable, to_go_on
 from harness.records.places import DEFAULT_RESULTS, SWEEP_FILE
 from harness.terminal.lines import say
 from ndcl.errors import UserError
@@ -42,10 +42,9 @@ def export(
     It is the ensemble of the study's final runs, or where it has none the final run with the best objective on source
     domains; each at its best checkpoint.
     """
-    from harness.config.commands import ndcl_command, to_continue
+    from harness.config.commands import ndcl_command
     from harness.report.files import planned_studies
     from harness.state.selected_models import data_remarks, export_model, members_of, selected_models
-    from harness.storage.storage import recorded_storage
     from ndcl.serving import Description
 
     _require_purpose(to, mlflow, register, alias, studies)
@@ -60,8 +59,8 @@ def export(
     top_k = max((study.top_k for study in planned), default=1)
     if best and run not in ("best", "ensemble"):
         raise UserError(f"--best and --run {run} name two models; leave one of them out")
-    again = to_continue(folder, recorded_storage(folder))
-    selected = selected_models(records, top_k, studies, run="best" if best else run, again=again)
+    remedy = to_go_on(folder, _seeds_lacking(folder, run))
+    selected = selected_models(records, top_k, studies, run="best" if best else run, remedy=remedy)
     trained = [member for record in selected for member in members_of(record, records)]
     for remark in data_remarks(folder, trained, _command(name, folder), old_data=old_data):
         say(f"ndcl: {remark}", error=True)
@@ -97,6 +96,18 @@ def _require_purpose(
         raise UserError("--register: a name stands for one study's model; give exactly one --study")
     if alias is not None and register is None:
         raise UserError("--alias: an alias belongs to a registered model; also give --register MODEL")
+
+
+def _seeds_lacking(folder: Path, run: str) -> list[str]:
+    """What is to be set for the sweep to have the final run that is asked for."""
+    from harness.config.commands import setting
+    from harness.plan.sweep_file import recorded_values
+    from harness.state.selected_models import seed_of
+
+    seed, resolved = seed_of(run), recorded_values(folder)
+    if seed is None or resolved is None or resolved["final"]["seeds"] >= max(seed, 1):
+        return []
+    return [setting("final.seeds", max(seed, 1))]
 
 
 def _command(name: str, folder: Path) -> str:

@@ -59,11 +59,10 @@ def is_sweep_file(name: str) -> bool:
 
 def recorded_sweep(name: str, results: Path) -> "tuple[Path, list[TrialRecord]]":
     """The folder and the records of a sweep. Raises UserError if there are none, or none yet."""
-    from harness.config.commands import ndcl_command, no_sweep, to_continue
+    from harness.config.commands import ndcl_command, no_sweep
     from harness.records import Journal
     from harness.records.places import SWEEP_FILE
     from harness.storage import is_locked
-    from harness.storage.storage import recorded_storage
 
     name, results = given_sweep(name, results)
     folder = results / name
@@ -75,8 +74,18 @@ def recorded_sweep(name: str, results: Path) -> "tuple[Path, list[TrialRecord]]"
     if is_locked(folder):
         look = ndcl_command("status", name, results=results)
         raise UserError(f"sweep '{name}' has begun no training yet; it is running: {look}")
-    again = to_continue(folder, recorded_storage(folder))
-    raise UserError(f"sweep '{name}' has begun no training yet; continue with: {again}")
+    raise UserError(f"sweep '{name}' has begun no training yet; {to_go_on(folder)}")
+
+
+def to_go_on(folder: Path, settings: Sequence[str] = ()) -> str:
+    """The remedy where trainings of the sweep at `folder` are missing, which need these `settings`."""
+    from harness.config.commands import ndcl_command
+    from harness.records.places import SWEEP_FILE
+    from harness.storage.storage import recorded_storage
+
+    storage = recorded_storage(folder)
+    again = ndcl_command("sweep", folder / SWEEP_FILE, results=folder.parent, storage=storage, settings=settings)
+    return f"continue with: {again}"
 
 
 def require_writable(option: str, folder: Path) -> None:

@@ -78,11 +78,14 @@ def one_problem(records: Sequence[TrialRecord], setting: str | None) -> Problem:
 
 
 def evidence_of(
-    records: Sequence[TrialRecord], problem: Problem, top_k: int, again: str = "ndcl sweep SWEEP.yaml"
+    records: Sequence[TrialRecord],
+    problem: Problem,
+    top_k: int,
+    remedy: str = "continue with: ndcl sweep SWEEP.yaml",
 ) -> list[Evidence]:
     """The algorithms by their mean over the unseen domains on which all of them have a model, the best first.
 
-    Raises UserError if there is no such domain, naming the command that runs the sweep `again`.
+    Raises UserError if there is no such domain, with the `remedy`.
     """
     studies: dict[StudyKey, list[TrialRecord]] = {}
     for record in records:
@@ -95,8 +98,8 @@ def evidence_of(
     common = [target for target in targets if all((name, target) in by_name for name in algorithms)]
     if not common:
         raise UserError(
-            "no unseen domain has a finished final run of every algorithm, by which one could be chosen; run the "
-            f"sweep to its end first: {again}"
+            "no unseen domain has a finished final run of every algorithm, by which one could be chosen; the sweep has "
+            f"to come to its end first; {remedy}"
         )
     evidence = [_evidence(name, {target: by_name[name, target] for target in common}) for name in algorithms]
     return sorted(evidence, key=lambda each: -(each.mean or 0.0))

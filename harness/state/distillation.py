@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from harness.config.commands import setting
 from harness.records import TrialRecord, best_checkpoint
 from harness.state.selected_models import (
     ENSEMBLE,
@@ -47,15 +48,15 @@ TARGET = ("overall", "balanced", "few")
 
 
 def ensembles_of(
-    records: Sequence[TrialRecord], top_k: int, names: Sequence[str] | None, again: str
+    records: Sequence[TrialRecord], top_k: int, names: Sequence[str] | None, remedy: str
 ) -> list[TrialRecord]:
     """The ensembles of the studies of `names`, or of all. Raises UserError if one has none that can be distilled."""
-    found = selected_models(records, top_k, names, run=ENSEMBLE, again=again)
+    found = selected_models(records, top_k, names, run=ENSEMBLE, remedy=remedy)
     for record in found:
         if record.stage != ENSEMBLE:
             raise UserError(
                 f"study {record.study.name} has no ensemble to distil; it takes at least two final runs and "
-                f"final.ensemble: seeds, then: {again}"
+                f"final.ensemble: seeds; {remedy}"
             )
         of = combination.of if (combination := combination_of(record)) else "probabilities"
         if of == "weights":
@@ -69,6 +70,14 @@ def ensembles_of(
                 "one; use what ndcl export writes"
             )
     return found
+
+
+def lacking_settings(final: Mapping[str, Any]) -> list[str]:
+    """What is to be set over a sweep's resolved `final` for its studies to have ensembles of several networks."""
+    ensemble = final.get("ensemble", "seeds")
+    num_trials = ensemble["top_k"] if isinstance(ensemble, Mapping) else 1
+    found = [setting("final.seeds", 2)] if final["seeds"] * num_trials < 2 else []
+    return [*found, *([setting("final.ensemble", "seeds")] if ensemble == "none" else [])]
 
 
 def teachers_of(folder: Path, ensemble: TrialRecord, records: Sequence[TrialRecord]) -> "Teachers":

@@ -38,7 +38,7 @@ def selected_models(
     names: Sequence[str] | None = None,
     *,
     run: Run = BEST,
-    again: str = "ndcl sweep SWEEP.yaml",
+    remedy: str = "continue with: ndcl sweep SWEEP.yaml",
 ) -> list[TrialRecord]:
     """The record whose model stands for its study, for each study of `records`, or those of `names` (or titles).
 
@@ -46,10 +46,10 @@ def selected_models(
     final runs that the study settles on, by its criterion on source domains; before any final run has finished, the
     selected search trial. With `seed-3` it is the final run of seed 3. Without `names` studies that have none are left
     out.
-    Raises UserError for a name that is unknown, or whose study has none, naming the command that runs it `again`, and
-    for a `run` that is none.
+    Raises UserError for a name that is unknown, or whose study has none, with the `remedy`, and for a `run` that is
+    none.
     """
-    seed = _seed_of(run)
+    seed = seed_of(run)
     studies = {record.study.name: record.study for record in records}
     titles = {key.title: name for name, key in studies.items()}
     names = [titles.get(name, name) for name in names or ()]
@@ -63,11 +63,12 @@ def selected_models(
         known = sorted({r.config["seed"] for name in missing for r in chosen_finals(own[name], top_k)})
         raise UserError(f"--run {run}: study {missing[0]} has no final run of this seed; it has {_listed(known)}")
     if missing and (names or len(missing) == len(found)):
-        raise UserError(f"study {missing[0]} has no finished training yet; continue with: {again}")
+        lacking = "finished training" if seed is None else "final run"
+        raise UserError(f"study {missing[0]} has no {lacking} yet; {remedy}")
     return [record for record in found.values() if record is not None]
 
 
-def _seed_of(run: Run) -> int | None:
+def seed_of(run: Run) -> int | None:
     """The seed of a run that names one. Raises UserError if it is none of those that there are."""
     if run in (ENSEMBLE, BEST):
         return None

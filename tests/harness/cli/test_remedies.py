@@ -148,7 +148,9 @@ def test_a_fault_in_yaml_has_its_line(here: Path) -> None:
 
 def test_a_sweep_without_final_runs_is_deployed_after_what_the_message_names(ended: Path) -> None:
     error = error_of("deploy", "tiny", "--to", "model")
-    _, named, command = error.partition("by which one could be chosen; run the sweep to its end first: ndcl sweep ")
+    _, named, command = error.partition(
+        "by which one could be chosen; the sweep has to come to its end first; continue with: ndcl sweep "
+    )
     assert named, error
     path, *options = shlex.split(command)
     assert options[-2:] == ["--set", "final.seeds=5"]
@@ -181,3 +183,40 @@ def test_what_can_do_nothing_is_named(here: Path, setting: str, words: str) -> N
 def test_a_plan_in_which_nothing_is_stopped_early_does_not_speak_of_it(here: Path) -> None:
     path = sweeps.written(here, search={"num_trials": 2, "scheduler": {"name": "none"}})
     assert "stopped early" not in run("plan", path).output
+
+
+@pytest.mark.parametrize(
+    ("final", "needed"),
+    [
+        ({"seeds": 0}, ["final.seeds=2"]),
+        ({"seeds": 1}, ["final.seeds=2"]),
+        ({"seeds": 3, "ensemble": "none"}, ["final.ensemble=seeds"]),
+        ({"seeds": 1, "ensemble": "none"}, ["final.seeds=2", "final.ensemble=seeds"]),
+        ({"seeds": 2}, []),
+        ({"seeds": 1, "top_k": 2, "ensemble": {"top_k": 2}}, []),
+    ],
+)
+def test_what_is_distilled_names_what_makes_an_ensemble(
+    here: Path, final: dict[str, object], needed: list[str]
+) -> None:
+    path = sweeps.written(here, search={"num_trials": 2}, final=final)
+    plan = sweeps.planned(path, Path("results"))
+    plan.folder.mkdir(parents=True)
+    prepare(plan, fresh=False)
+    Journal(plan.folder).write(record(0, of=plan.studies[0].key))
+    error = error_of("distill", "tiny", "--to", "models")
+    _, named, command = error.partition("; continue with: ndcl sweep ")
+    assert named, error
+    path_again, *options = shlex.split(command)
+    settings = options[1::2]
+    assert settings == needed
+    [*_, study] = make_plan(load_sweep(Path(path_again), settings), Path("results")).studies
+    assert study.has_ensemble
+    assert study.num_final > 1
+    assert refusal(make_plan(load_sweep(Path(path_again), settings), Path("results"))) is None
+
+
+def test_a_final_run_that_the_sweep_was_not_to_have_names_what_makes_it(ended: Path) -> None:
+    error = error_of("export", "tiny", "--to", "models", "--run", "seed-2")
+    assert "has no final run yet; continue with: ndcl sweep" in error
+    assert error.endswith("--set final.seeds=2")
