@@ -59,10 +59,9 @@ def is_sweep_file(name: str) -> bool:
 
 def recorded_sweep(name: str, results: Path) -> "tuple[Path, list[TrialRecord]]":
     """The folder and the records of a sweep. Raises UserError if there are none, or none yet."""
-    from harness.config.commands import ndcl_command, no_sweep
+    from harness.config.commands import no_sweep
     from harness.records import Journal
     from harness.records.places import SWEEP_FILE
-    from harness.storage import is_locked
 
     name, results = given_sweep(name, results)
     folder = results / name
@@ -71,9 +70,6 @@ def recorded_sweep(name: str, results: Path) -> "tuple[Path, list[TrialRecord]]"
         return folder, records
     if not (folder / SWEEP_FILE).exists():
         raise no_sweep(name, results)
-    if is_locked(folder):
-        look = ndcl_command("status", name, results=results)
-        raise UserError(f"sweep '{name}' has begun no training yet; it is running: {look}")
     raise UserError(f"sweep '{name}' has begun no training yet; {to_go_on(folder)}")
 
 
@@ -81,11 +77,17 @@ def to_go_on(folder: Path, settings: Sequence[str] = ()) -> str:
     """The remedy where trainings of the sweep at `folder` are missing, which need these `settings`."""
     from harness.config.commands import ndcl_command
     from harness.records.places import SWEEP_FILE
+    from harness.storage import is_locked
     from harness.storage.storage import recorded_storage
+
+    look = ndcl_command("status", folder.name, results=folder.parent)
+    wait = f"the sweep is running; wait for it, and see: {look}" if is_locked(folder) else ""
+    if wait and not settings:
+        return wait
 
     storage = recorded_storage(folder)
     again = ndcl_command("sweep", folder / SWEEP_FILE, results=folder.parent, storage=storage, settings=settings)
-    return f"continue with: {again}"
+    return f"{wait}; then continue with: {again}" if wait else f"continue with: {again}"
 
 
 def require_writable(option: str, folder: Path) -> None:

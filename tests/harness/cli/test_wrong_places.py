@@ -8,6 +8,7 @@ import pytest
 from harness.cli.mlflow import _claim
 from harness.records import Journal
 from harness.storage import locked
+from harness.sweep.prepare import prepare
 from ndcl.errors import UserError
 from tests.harness.command_line import error_of, run
 from tests.integration import sweeps
@@ -52,8 +53,21 @@ def test_a_sweep_that_has_begun_no_training(verb: str, here: Path) -> None:
     begun = "sweep 'mine' has begun no training yet;"
     assert f"{begun} continue with: ndcl sweep results/mine/sweep.yaml" in error_of(*command)
     with locked(here / "results" / "mine"):
-        assert f"{begun} it is running: ndcl status mine" in error_of(*command)
+        assert f"{begun} the sweep is running; wait for it, and see: ndcl status mine" in error_of(*command)
     assert not (here / "new").exists()
+
+
+@pytest.mark.parametrize("verb", ["export", "distill", "deploy"])
+def test_a_sweep_that_runs_in_another_process(verb: str, here: Path) -> None:
+    plan = sweeps.planned(sweeps.written(here), Path("results"))
+    plan.folder.mkdir(parents=True)
+    prepare(plan, fresh=False)
+    Journal(plan.folder).write(record(0, "running", steps=(), of=plan.studies[0].key))
+    command = (verb, "tiny", "--to", "new/models")
+    with locked(plan.folder):
+        error = error_of(*command)
+    assert error.endswith("; the sweep is running; wait for it, and see: ndcl status tiny")
+    assert "continue with: ndcl sweep" in error_of(*command)
 
 
 @pytest.mark.parametrize("place", NOT_WRITABLE)
