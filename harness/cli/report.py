@@ -49,11 +49,12 @@ def show_comparison(
     from harness.report import write_report
     from harness.report.files import compare_sweep, write_paper
     from harness.report.text.console import to_console
+    from harness.storage.folder import OWN_RESULTS
     from harness.terminal.terminal import console_of
 
     comparison = compare_sweep(folder, records, reference)
     console_of().print(to_console(comparison))
-    with clear_write_errors(folder, "make it writable"):
+    with clear_write_errors(folder, OWN_RESULTS):
         details = write_report(folder, comparison, records, say=partial(say, error=True))
         if figures:
             from harness.report.figures.files import FOLDER, write_figures

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.storage.storage import Storage
 from harness.storage.stored_files import UNREACHABLE
 from ndcl.errors import UserError
-from ndcl.files import write_whole
+from ndcl.files import clear_write_errors, write_whole
 
 SWEEP_ID_FILE, LOCK_FILE, OPTUNA_FILE = ".sweep_id", ".lock", "optuna.db"
 STORAGE_ERRORS = (
@@ -37,6 +37,8 @@ STORAGE_SIGNS = (
     UNREACHABLE,
 )
 """How a full or read-only disk shows in the messages of other libraries, and ours in those of Ray."""
+OWN_RESULTS = "make it writable, or copy the results to a folder of your own and give that by --results"
+"""The remedy where results may only be read."""
 _WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 """A C struct flock: a write lock from the first byte to the last."""
 
@@ -97,9 +99,11 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock of a file, which is made; the system gives it back if the process dies.
 
     It is a lock of the open file (Linux's F_OFD_SETLK), which others can ask about without taking it. Raises UserError
-    with the `refusal` if another process holds it.
+    with the `refusal` if another process holds it, and if the file can't be written.
     """
-    with path.open("w") as file:
+    with clear_write_errors(path.parent, OWN_RESULTS):
+        opened = path.open("w")
+    with opened as file:
         try:
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except OSError as error:

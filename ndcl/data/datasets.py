@@ -9,6 +9,7 @@ from ndcl.data.digits import digits
 from ndcl.data.remote import is_there, local_copy, names_below, remote_header
 from ndcl.data.store.format import Header
 from ndcl.data.store.store import Store, is_store
+from ndcl.data.store.writer import clear_store_errors
 from ndcl.errors import UserError, unknown_name
 from ndcl.files import locked
 from ndcl.filesystems import is_uri, join
@@ -131,6 +132,6 @@ def _is_path(name: str) -> bool:
 
 
 def _build(root: Path, name: str) -> None:
-    with locked(root / f".{name}.lock"):
+    with clear_store_errors(root / name), locked(root / f".{name}.lock"):
         if not is_store(root / name):  # else another process made it while this one waited
             DATASETS[name](root / name)

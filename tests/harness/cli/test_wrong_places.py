@@ -1,7 +1,9 @@
 """Places that can't be written and names that are refused: one line each, before anything is done."""
 
+import errno
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +80,10 @@ def test_a_data_folder(place: str, here: Path) -> None:
         assert f"{place}/mine cannot be written (" in error_of(*command).replace(f"{place} ", f"{place}/mine ")
 
 
+def test_the_folder_of_a_data_set_that_is_made(here: Path) -> None:
+    assert "file/digits cannot be written (" in error_of("data", "show", "digits", "--folder", "file")
+
+
 @pytest.mark.parametrize("place", ["file/x.png", "/proc/x.png"])
 def test_pictures(place: str, here: Path) -> None:
     for command in (("data", "show", "digits", "--out"), ("data", "imbalance", "digits", "--picture")):
@@ -100,6 +106,31 @@ def test_figures(here: Path) -> None:
     result = run("report", "tiny", "--results", here, "--figures")
     assert result.exit_code == 2
     assert f"{here / 'tiny'}: it can't be written (File exists); make it writable" in result.stderr
+
+
+@pytest.mark.parametrize("verb", [("sync", "tiny"), ("ui",), ("export", "tiny", "--mlflow"), ("report", "tiny")])
+def test_results_that_may_only_be_read(verb: tuple[str, ...], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = sweeps.planned(sweeps.written(here), Path("results"))
+    plan.folder.mkdir(parents=True)
+    prepare(plan, fresh=False)
+    Journal(plan.folder).write(record(0, of=plan.studies[0].key))
+    Path("results/mlflow.db").write_text("")
+    opened = Path.open
+
+    def read_only(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if mode == "r" or plan.results.resolve() not in path.resolve().parents:
+            return opened(path, mode, *rest, **more)
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", read_only)  # for root, too, who may write everywhere
+    result = run(*verb)
+    assert result.exit_code == 2
+    error = result.stderr.replace(f"{here}/", "").splitlines()[-1]
+    folder = "results/tiny" if verb[0] in ("sync", "report") else "results"
+    assert error.startswith(
+        f"ndcl: error: {folder}: it can't be written (Permission denied); make it writable, or copy"
+    )
+    assert error.endswith("to a folder of your own and give that by --results")
 
 
 def test_results_of_a_sweep(here: Path) -> None:
