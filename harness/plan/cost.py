@@ -152,8 +152,17 @@ def steps_left(study: "StudyPlan", records: Iterable[TrialRecord] = ()) -> Range
 
     Those of a second look count once, though as many trainings take them as there are source domains.
     """
+    return sum(steps_by_stage(study, records).values(), NOTHING)
+
+
+def steps_by_stage(study: "StudyPlan", records: Iterable[TrialRecord] = ()) -> dict[Stage, Range]:
+    """As `steps_left`, of each stage."""
     own = [record for record in records if record.study == study.key]
-    return _search_steps_left(study, own) + _review_steps_left(study, own) + _final_steps_left(study, own)
+    return {
+        "search": _search_steps_left(study, own),
+        "review": _review_steps_left(study, own),
+        "final": _final_steps_left(study, own),
+    }
 
 
 def _search_steps_left(study: "StudyPlan", own: Sequence[TrialRecord]) -> Range:
@@ -295,9 +304,9 @@ def seconds_left(
 ) -> dict[Stage, Range]:
     """Of the study's trials of each stage, one after the other; second looks count with the search."""
     own = [record for record in records if record.study == study.key]
-    steps_of = {"search": _search_steps_left, "review": _review_steps_left, "final": _final_steps_left}
+    steps = steps_by_stage(study, own)
     parts: dict[Stage, Range] = {
-        stage: steps_of[stage](study, own) * speeds[kind].seconds(1, _evaluate_every(study))
+        stage: steps[stage] * speeds[kind].seconds(1, _evaluate_every(study))
         + _building(study, own, stage, speeds[kind])
         for stage, kind in kinds_of(study).items()
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.plan.cost import NOTHING, Cost, Kind, Overhead, Range, Speed, cost_of, kinds_of, steps_left
+from harness.plan.cost import NOTHING, Cost, Kind, Overhead, Range, Speed, cost_of, kinds_of, steps_by_stage, steps_left
 from harness.plan.fit import Fit
 from harness.plan.plan import Plan
 from harness.plan.studies import StudyPlan
@@ -48,7 +48,7 @@ def plan_totals(plan: Plan, records: Sequence[TrialRecord]) -> str:
     return (
         f"{len(plan.studies)} studies, {trainings} trainings of which {done} are done, at most {steps} optimiser "
         f"steps; {_occupied(plan)}\n"
-        f"left: {_steps(left)}{_folds(plan)}"
+        f"left: {_steps(plan, records, left)}{_folds(plan)}"
     )
 
 
@@ -64,11 +64,22 @@ def _folds(plan: Plan) -> str:
     return f"\nleave-one-domain-out: each {each} trains once for each source domain, and is counted once here"
 
 
-def _steps(left: Range) -> str:
+def _steps(plan: Plan, records: Sequence[TrialRecord], left: Range) -> str:
     if not left.most:
         return "nothing"
     steps = f"{_between(f'{left.least:.0f}', f'{left.most:.0f}')} steps"
-    return steps if left.least == left.most else f"{steps}, depending on how many trials are stopped early"
+    if left.least == left.most:
+        return steps
+    return f"{steps}, depending on {' and on '.join(_reasons(plan, records))}"
+
+
+def _reasons(plan: Plan, records: Sequence[TrialRecord]) -> Iterator[str]:
+    """Why it is not known how many steps are left."""
+    parts = [steps_by_stage(study, records) for study in plan.studies]
+    if any(part[stage].least < part[stage].most for part in parts for stage in ("search", "review")):
+        yield "how many trials are stopped early"
+    if any(part["final"].least < part["final"].most for part in parts):
+        yield "how many steps are best without each source domain, which final runs then take"
 
 
 def cost_lines(

@@ -496,6 +496,10 @@ def test_a_patience_that_is_searched_is_left_to_the_search():
     assert not [*model_warnings(plan_of(train=train, space=space))]
 
 
+STOPPED = "how many trials are stopped early"
+FOLDS = "how many steps are best without each source domain, which final runs then take"
+
+
 def test_what_trains_several_times_is_told():
     folds, select = "leave_one_domain_out_accuracy", {"by": "leave_one_domain_out_likelihood", "among": 2}
     told = "\nleave-one-domain-out: each {} trains once for each source domain, and is counted once here"
@@ -519,6 +523,25 @@ def test_all_targets_are_meant_where_a_domain_has_that_name(targets: Any, expect
     config = SweepConfig.model_validate({**SWEEP, "data": data})
     found = make_plan(config, Path("results"), domains=lambda *_: ("all", "ink", "oil"), check=lambda config: None)
     assert {study.key.target for study in found.studies} == expected
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "objective", "reasons"),
+    [
+        ("none", "leave_one_domain_out_accuracy", (FOLDS,)),
+        ("asha", "leave_one_domain_out_accuracy", (STOPPED, FOLDS)),
+        ("asha", "validation_accuracy", (STOPPED,)),
+        ("none", "validation_accuracy", ()),
+    ],
+)
+def test_the_steps_that_are_left_are_a_range_for_a_reason(
+    scheduler: str, objective: str, reasons: tuple[str, ...]
+) -> None:
+    search = {"num_trials": 4, "objective": objective, "scheduler": {"name": scheduler}}
+    train = {"num_steps": 20, "evaluate_every": 2}
+    line = plan_totals(plan_of(search=search, train=train, final={"seeds": 2}), []).splitlines()[1]
+    assert (" to " in line) == bool(reasons)
+    assert line.partition(" steps")[2] == (f", depending on {' and on '.join(reasons)}" if reasons else "")
 
 
 def test_all_targets_and_none_stand_in_one_list():
