@@ -270,14 +270,13 @@ def cost_of(
     at_once: Mapping[Stage, int] | None,
     overhead: Overhead | None = None,
 ) -> Cost:
-    """What is left of the plan's studies whose kind has a speed; `at_once` is None if no trial fits.
+    """What is left of the trainings whose kind has a speed; `at_once` is None if no trial fits.
 
     `overhead` is what a sweep takes beside its trials, where that was measured.
     """
-    studies = [study for study in plan.studies if all(kind in speeds for kind in kinds_of(study).values())]
-    parts = [seconds_left(study, records, speeds) for study in studies]
+    parts = [seconds_left(study, records, speeds) for study in plan.studies]
     seconds = {stage: sum((part[stage] for part in parts), NOTHING) for stage in STAGES}
-    num_open = {stage: sum(_num_open(study, records, stage) for study in studies) for stage in STAGES}
+    num_open = {stage: sum(_num_open(study, records, stage, speeds) for study in plan.studies) for stage in STAGES}
 
     def total(factors: Mapping[Stage, float]) -> Range:
         return sum((seconds[stage] * factor for stage, factor in factors.items()), NOTHING)
@@ -287,7 +286,7 @@ def cost_of(
     if wall is not None and overhead is not None and any(num_open.values()):
         trials = total(dict.fromkeys(STAGES, 1))
         slots = trials.most / wall.most if wall.most else 1.0
-        num_studies = sum(any(_num_open(study, records, stage) for stage in STAGES) for study in studies)
+        num_studies = sum(any(_num_open(study, records, stage, speeds) for stage in STAGES) for study in plan.studies)
         busy_cores = min(plan.occupied["search"].cpus, overhead.num_cores / slots)
         wall = overhead.wall_seconds(trials, busy_cores, slots, sum(num_open.values()), num_studies)
     return Cost(
@@ -295,22 +294,33 @@ def cost_of(
         wall_seconds=wall,
         cpu_hours=total({stage: plan.occupied[stage].cpus / 3600 for stage in STAGES}),
         gpu_hours=total({stage: plan.occupied[stage].gpus / 3600 for stage in STAGES}),
-        checkpoint_bytes=_checkpoint_bytes(plan, studies, speeds, max(at_once.values()) if at_once else 1),
+        checkpoint_bytes=_checkpoint_bytes(plan, speeds, max(at_once.values()) if at_once else 1),
     )
 
 
 def seconds_left(
     study: "StudyPlan", records: Sequence[TrialRecord], speeds: Mapping[Kind, Speed]
 ) -> dict[Stage, Range]:
-    """Of the study's trials of each stage, one after the other; second looks count with the search."""
+    """Of the study's trials of each stage, one after the other; second looks count with the search.
+
+    A stage whose kind has no speed counts as nothing.
+    """
     own = [record for record in records if record.study == study.key]
     steps = steps_by_stage(study, own)
     parts: dict[Stage, Range] = {
         stage: steps[stage] * speeds[kind].seconds(1, _evaluate_every(study))
         + _building(study, own, stage, speeds[kind])
         for stage, kind in kinds_of(study).items()
+        if kind in speeds
     }
-    return {"search": parts["search"] + parts.get("review", NOTHING), "final": parts["final"]}
+    search, review, final = (parts.get(stage, NOTHING) for stage in TRAININGS)
+    return {"search": search + review, "final": final}
+
+
+def stages_left(study: "StudyPlan", records: Iterable[TrialRecord]) -> dict[Stage, Kind]:
+    """The kinds of the study's trainings of which steps are left, by their stage."""
+    steps = steps_by_stage(study, records)
+    return {stage: kind for stage, kind in kinds_of(study).items() if steps[stage].most}
 
 
 def _building(study: "StudyPlan", own: Sequence[TrialRecord], stage: Stage, speed: Speed) -> Range:
@@ -318,21 +328,21 @@ def _building(study: "StudyPlan", own: Sequence[TrialRecord], stage: Stage, spee
     return Range(least=seconds, most=seconds)
 
 
-def _num_open(study: "StudyPlan", records: Sequence[TrialRecord], stage: Stage) -> int:
-    own = [record for record in records if record.study == study.key]
+def _num_open(study: "StudyPlan", records: Sequence[TrialRecord], stage: Stage, speeds: Mapping[Kind, Speed]) -> int:
+    own, kinds = [record for record in records if record.study == study.key], kinds_of(study)
     together: tuple[Stage, ...] = ("search", "review") if stage == "search" else (stage,)
-    return sum(len(open_trials(own, each, num_of(study, each, own))) for each in together)
+    return sum(len(open_trials(own, each, num_of(study, each, own))) for each in together if kinds.get(each) in speeds)
 
 
-def _checkpoint_bytes(
-    plan: "Plan", studies: Sequence["StudyPlan"], speeds: Mapping[Kind, Speed], max_concurrent: int
-) -> Range | None:
+def _checkpoint_bytes(plan: "Plan", speeds: Mapping[Kind, Speed], max_concurrent: int) -> Range | None:
     """A finished trial keeps one checkpoint, a stopped one none; a running one has a second while it writes.
 
     One that waits for its promotion keeps its own, whatever is kept at the end.
     """
     held, largest = NOTHING, 0
-    for study in studies:
+    for study in plan.studies:
+        if not all(kind in speeds for kind in kinds_of(study).values()):
+            continue
         sizes = {stage: speeds[kind].checkpoint_bytes for stage, kind in kinds_of(study).items()}
         known = {stage: size for stage, size in sizes.items() if size is not None}
         if len(known) < len(sizes):
@@ -344,4 +354,4 @@ def _checkpoint_bytes(
         most_held = study.num_trials if promotes(study) else kept
         held += Range(least=search * min(kept, _never_stopped(study)) + rest, most=search * most_held + rest)
         largest = max(largest, *known.values())
-    return held + Range(least=0, most=largest * max_concurrent)
+    return held + Range(least=0, most=largest * max_concurrent) if largest else None

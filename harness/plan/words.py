@@ -3,7 +3,18 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.plan.cost import NOTHING, Cost, Kind, Overhead, Range, Speed, cost_of, kinds_of, steps_by_stage, steps_left
+from harness.plan.cost import (
+    NOTHING,
+    Cost,
+    Kind,
+    Overhead,
+    Range,
+    Speed,
+    cost_of,
+    stages_left,
+    steps_by_stage,
+    steps_left,
+)
 from harness.plan.fit import Fit
 from harness.plan.plan import Plan
 from harness.plan.studies import StudyPlan
@@ -98,16 +109,25 @@ def cost_lines(
         return
     if plan.takes_gpus and any(speed.device == "cpu" for speed in speeds.values()):
         yield "warning: each training takes a GPU but was measured on the CPU; what follows is for the CPU's speed"
+    kinds = {kind for study in plan.studies for kind in stages_left(study, records).values()}
+    unknown = "; ".join(sorted(str(kind) for kind in kinds if kind not in speeds))
+    if kinds and speeds.keys().isdisjoint(kinds):
+        yield (
+            f"time, compute and disk left: not known, since none of this has been evaluated yet: {unknown}; "
+            "`ndcl plan --measure` times a few steps of each kind here"
+        )
+        return
+    least = "at least " if unknown else ""
     cost = cost_of(plan, records, speeds, fit.at_once, overhead)
     if cost.wall_seconds and fit.at_once:
-        yield f"time left: {durations(cost.wall_seconds)} with {by_phase(plan, fit.at_once)} at once on this machine"
-    yield f"compute left: {_numbers(cost.cpu_hours)} CPU-hours, {_numbers(cost.gpu_hours)} GPU-hours"
-    yield from _price_line(cost, prices)
+        time = durations(cost.wall_seconds)
+        yield f"time left: {least}{time} with {by_phase(plan, fit.at_once)} at once on this machine"
+    yield f"compute left: {least}{_numbers(cost.cpu_hours)} CPU-hours, {_numbers(cost.gpu_hours)} GPU-hours"
+    yield from _price_line(cost, prices, least)
     if cost.checkpoint_bytes:
-        yield f"disk: {_sizes(cost.checkpoint_bytes)} of checkpoints when it has ended"
-    unknown = sorted({str(kind) for study in plan.studies for kind in kinds_of(study).values() if kind not in speeds})
+        yield f"disk: {least}{_sizes(cost.checkpoint_bytes)} of checkpoints when it has ended"
     if unknown:
-        yield f"not counted, since none of it has been evaluated yet: {'; '.join(unknown)}"
+        yield f"not counted, since none of it has been evaluated yet: {unknown}"
 
 
 def model_warnings(plan: Plan) -> Iterator[str]:
@@ -173,10 +193,10 @@ def _occupied(plan: Plan) -> str:
     )
 
 
-def _price_line(cost: Cost, prices: Prices) -> Iterator[str]:
+def _price_line(cost: Cost, prices: Prices, least: str) -> Iterator[str]:
     if prices != Prices():
         price = cost.price(prices.per_cpu_hour, prices.per_gpu_hour)
-        yield f"price left: {price.least:.2f} to {price.most:.2f} USD"
+        yield f"price left: {least}{price.least:.2f} to {price.most:.2f} USD"
 
 
 def durations(seconds: Range) -> str:

@@ -9,8 +9,11 @@ import pytest
 
 from harness.config import Demand
 from harness.config.search import SchedulerConfig, SecondLook
+from harness.plan import Plan
 from harness.plan.cost import Kind, Overhead, Range, Speed, cost_of, kinds_of, recorded_speeds, steps_left
-from harness.records import STAGES, Stage
+from harness.plan.fit import Fit
+from harness.plan.words import Prices, cost_lines
+from harness.records import STAGES, Stage, TrialRecord
 from harness.search.study_search import StudySearch
 from ndcl.criteria import LEAVE_ONE_DOMAIN_OUT
 from tests.made.made_records import base, both, evaluation, key, plan, record, study
@@ -159,6 +162,47 @@ def test_studies_without_a_speed_are_left_out() -> None:
     two, one = plan(Path(), study(), other), plan(Path(), study())
     speeds = {ERM: Speed(seconds_per_step=1.0)}
     assert cost_of(two, [], speeds, num_at_once(1)) == cost_of(one, [], speeds, num_at_once(1))
+
+
+def told(made: Plan, *records: TrialRecord) -> list[str]:
+    fit = Fit(at_once=num_at_once(1), problem=None)
+    return list(cost_lines(made, records, recorded_speeds(records), fit, Prices(per_cpu_hour=1.0)))
+
+
+def test_where_nothing_that_is_left_was_evaluated_nothing_is_known() -> None:
+    other = study("arm", base=base(algorithm={"name": "arm"}), num_trials=1, final_seeds=())
+    erm = study(num_trials=1, final_seeds=())
+    unknown = "not known, since none of this has been evaluated yet: arm with small_cnn on digits; `ndcl plan "
+    [line] = told(plan(Path(), erm, other), record(0))
+    assert line.startswith(f"time, compute and disk left: {unknown}")
+    look = SecondLook(by="leave_one_domain_out_likelihood", among=2)
+    [line] = told(plan(Path(), study(second_look=look, num_trials=2, final_seeds=())), record(0), record(1))
+    assert "on digits, leaving out each source domain; " in line
+
+
+def test_where_a_part_was_evaluated_the_rest_is_at_least_that() -> None:
+    other = study("arm", base=base(algorithm={"name": "arm"}), num_trials=1, final_seeds=())
+    time, compute, price, unknown = told(plan(Path(), study(num_trials=2, final_seeds=()), other), record(0))
+    assert time.startswith("time left: at least ")
+    assert compute.startswith("compute left: at least ")
+    assert price.startswith("price left: at least ")
+    assert unknown == "not counted, since none of it has been evaluated yet: arm with small_cnn on digits"
+    assert not any("at least" in line for line in told(plan(Path(), study(num_trials=2)), record(0)))
+
+
+def test_search_trials_count_before_a_second_look_was_evaluated() -> None:
+    look = SecondLook(by="leave_one_domain_out_likelihood", among=2)
+    made = plan(Path(), study(second_look=look, num_trials=2, final_seeds=()))
+    cost = cost_of(made, [record(0)], {ERM: Speed(seconds_per_step=1.0)}, num_at_once(1))
+    assert cost.trial_seconds == Range(least=4, most=4)
+    assert cost.checkpoint_bytes is None
+
+
+def test_what_is_done_needs_no_speed() -> None:
+    other = study("arm", base=base(algorithm={"name": "arm"}), num_trials=1, final_seeds=())
+    failed = record(0, "failed", steps=(), of=other.key)
+    made = plan(Path(), study(num_trials=1, final_seeds=()), other)
+    assert not any("not" in line for line in told(made, record(0), failed))
 
 
 OVERHEAD = Overhead(
