@@ -39,15 +39,18 @@ def predict(
 
     Of an ensemble also its disagreement: 0 where all its networks say the same, up to 1.
 
-    Images that can't be read are listed at the end; exit code 2 if none can.
+    Images that can't be read are listed at the end, with the number of files that are no images by their names; exit
+    code 2 if none can.
     """
     from harness.terminal.terminal import console_of
+    from ndcl.data.importing.walk import passed_over_line
     from ndcl.parallel import resolve_device
     from ndcl.serving import Model
     from ndcl.serving.streaming import image_paths, predict_files
 
     loaded = Model.load(model, resolve_device(device))
-    paths = image_paths(images)
+    passed_over: list[int] = []
+    paths = image_paths(images, passed_over.append)
     is_ensemble = loaded.description.members is not None
     faults: list[str] = []
     parts = _counted(predict_files(loaded, paths, batch_size), faults, console_of(error=True, quiet=quiet))
@@ -59,8 +62,12 @@ def predict(
     )
     for fault in faults:
         say(f"ndcl: {fault}", error=True)
+    passed = passed_over_line(sum(passed_over))
     if num_images + len(faults) == 0:
-        raise UserError(f"there are no images in {', '.join(images)}; give images, or folders that hold some")
+        none = f"there are no images in {', '.join(images)}" + (f"; {passed}" if passed else "")
+        raise UserError(f"{none}; give images, or folders that hold some")
+    if passed:
+        say(f"ndcl: {passed}", error=True)
     if output is not None:
         say(f"{num_images} predictions: {output}")
     if reject is not None and threshold is not None:

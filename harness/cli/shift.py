@@ -39,6 +39,7 @@ def shift(
     of an ensemble disagreement, beside those of the sources. Nothing is trained.
     """
     from harness.terminal.terminal import console_of
+    from ndcl.data.importing.walk import passed_over_line
     from ndcl.parallel import resolve_device
     from ndcl.serving import Model
     from ndcl.serving.looks import Looker
@@ -47,17 +48,19 @@ def shift(
 
     loaded = Model.load(model, resolve_device(device))
     sources = read_sources(model, loaded.description)
-    looker, faults = Looker(loaded), list[str]()
-    for batch in _batches(loaded, photos, batch_size, faults, quiet=quiet):
+    looker, faults, passed_over = Looker(loaded), list[str](), list[int]()
+    for batch in _batches(loaded, photos, batch_size, faults, passed_over, quiet=quiet):
         looker.add(batch)
     for fault in faults:
         say(f"ndcl: {fault}", error=True)
+    passed = passed_over_line(sum(passed_over))
     if not looker.num_images and faults:
         raise typer.Exit(WRONG_INPUT)
     if looker.num_images < 2:
-        raise UserError(
-            f"{', '.join(photos)}: a site takes several images, and there are {looker.num_images}; give more"
-        )
+        few = f"{', '.join(photos)}: a site takes several images, and there are {looker.num_images}"
+        raise UserError(f"{few}{f'; {passed}' if passed else ''}; give more")
+    if passed:
+        say(f"ndcl: {passed}", error=True)
     found = shift_of(looker.look(), sources)
     if as_json:
         warnings = list(_warnings(found, loaded.classes))
@@ -70,7 +73,9 @@ def shift(
         say(line)
 
 
-def _batches(model: "Model", places: Sequence[str], size: int, faults: list[str], *, quiet: bool) -> "Iterator[Any]":
+def _batches(
+    model: "Model", places: Sequence[str], size: int, faults: list[str], passed_over: list[int], *, quiet: bool
+) -> "Iterator[Any]":
     """What the network takes of the site, part by part; what can't be read is put aside."""
     from harness.terminal.bars import progress_bar
     from harness.terminal.terminal import console_of
@@ -81,7 +86,7 @@ def _batches(model: "Model", places: Sequence[str], size: int, faults: list[str]
         return
     done = 0
     with progress_bar(console_of(error=True, quiet=quiet), "images", kind="unknown number") as progress:
-        for paths, batch, lines in read_files(model, image_paths(places), size):
+        for paths, batch, lines in read_files(model, image_paths(places, passed_over.append), size):
             done += len(paths) + len(lines)
             progress(done, None)
             faults.extend(lines)

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,8 @@ from ndcl.data.loading.ahead import done_ahead
 from ndcl.errors import UserError
 from ndcl.filesystems import require_no_uri
 from ndcl.serving.model import Model, Predictions
+
+PassedOver = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,28 +53,29 @@ def read_files(
         yield readable, inputs, faults
 
 
-def image_paths(places: Sequence[str]) -> Iterator[Path]:
+def image_paths(places: Sequence[str], passed_over: PassedOver = lambda number: None) -> Iterator[Path]:
     """The images at `places`: files, folders with all below them in order of name, and patterns such as `*/x*.jpg`.
 
+    `passed_over` is called with numbers of files in folders that are no images by their names; litter is not told of.
     Raises UserError, before the first image, for a place where there is nothing.
     """
     for place in places:
         if not os.path.lexists(place) and next(glob.iglob(place, recursive=True), None) is None:
             require_no_uri(place)
             raise UserError(f"there is nothing at '{place}'; give images, folders of images, or a pattern")
-    return (path for place in places for path in _images_at(place))
+    return (path for place in places for path in _images_at(place, passed_over))
 
 
-def _images_at(place: str) -> Iterator[Path]:
+def _images_at(place: str, passed_over: PassedOver) -> Iterator[Path]:
     if Path(place).is_dir():
-        yield from _below(Path(place))
+        yield from _below(Path(place), passed_over)
     elif os.path.lexists(place):
         yield Path(place)
     else:
-        yield from _matching(place)
+        yield from _matching(place, passed_over)
 
 
-def _matching(pattern: str) -> Iterator[Path]:
+def _matching(pattern: str, passed_over: PassedOver) -> Iterator[Path]:
     """The files that match, and the images below the folders that do; each once, and no litter but what is named."""
     is_deep = "**" in pattern  # then the files of a folder match separately
     for name in sorted(glob.iglob(pattern, recursive=True)):
@@ -83,14 +86,16 @@ def _matching(pattern: str) -> Iterator[Path]:
         if not path.is_dir():
             yield path
         elif not is_deep:
-            yield from _below(path)
+            yield from _below(path, passed_over)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, passed_over: PassedOver) -> Iterator[Path]:
     """The images that an import of this folder would find, and the folders that can't be read, which are faults."""
     unreadable: list[Path] = []
     for level in walk(folder, lambda error: unreadable.append(Path(error.filename))):
-        yield from (Path(level.path) / file for file in level.files if is_image_name(file))
+        images = [file for file in level.files if is_image_name(file)]
+        passed_over(len(level.files) - len(images))
+        yield from (Path(level.path) / file for file in images)
     yield from unreadable
 
 

@@ -16,6 +16,12 @@ _LITTER_FOLDERS = frozenset(
 _LITTER_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 
 
+def passed_over_line(number: int) -> str | None:
+    """That so many files are no images by their names; None if there are none."""
+    files, their = ("1 file was", "its name ends") if number == 1 else (f"{number} files were", "their names end")
+    return f"{files} passed over, since {their} in none of {', '.join(sorted(IMAGE_SUFFIXES))}" if number else None
+
+
 def is_litter(name: str, *, is_folder: bool) -> bool:
     """Whether a system or tool has left something there; so has all that starts with a dot."""
     return name.startswith(".") or name.lower() in (_LITTER_FOLDERS if is_folder else _LITTER_FILES)

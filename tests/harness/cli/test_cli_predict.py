@@ -50,6 +50,21 @@ def test_a_table_shows_class_probability_and_margin(model: Path, images: Path) -
     assert line.split()[1:] == [expected.names[0], f"{expected.confidences[0]:.3f}", f"{expected.margins[0]:.3f}"]
 
 
+def test_files_that_are_no_images_by_their_names_are_counted(model: Path, images: Path) -> None:
+    (images / "below").mkdir()
+    for name in ("labels.csv", "below/notes.txt", "raw", "Thumbs.db", ".hidden"):
+        (images / name).write_text("")
+    result = run(model, images)
+    assert result.exit_code == 0
+    passed = "3 files were passed over, since their names end in none of .avif, .bmp, "
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"ndcl: {passed}")
+    for named in (images / "3.png", f"{images}/*.png"):
+        assert run(model, named).stderr == ""
+    [line] = run(model, images / "below").stderr.splitlines()
+    assert f"there are no images in {images / 'below'}; 1 file was passed over, since its name ends in none of" in line
+
+
 def test_a_long_table_is_cut_and_says_so(model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "SHOWN_ROWS", 2)
     result = run(model, images, "--batch-size", 1)

@@ -75,9 +75,11 @@ def test_what_is_beyond_every_source_is_warned_of(model: Path, photos: Path) -> 
 
 def test_what_cannot_be_read_stops_nothing(model: Path, photos: Path) -> None:
     (photos / "bad.png").write_bytes(b"no image")
+    (photos / "notes.txt").write_text("")
     result = run(model, photos, "--json")
     assert result.exit_code == 0
     assert "bad.png" in result.stderr
+    assert "ndcl: 1 file was passed over, since its name ends in none of .avif, " in result.stderr
     told = json.loads(result.stdout)
     assert (told["unreadable"], told["site"]["images"]) == (1, 12)
     assert run(model, photos / "bad.png").exit_code == 2
