@@ -121,11 +121,11 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
         return int(value)
     if hint is str and isinstance(value, int) and not isinstance(value, bool):  # a name such as 2, without quotes
         return str(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
     if hint not in TYPES:
         raise UserError(
             f"{where}: a config can't have a value of type {getattr(hint, '__name__', hint)}; make it int, float, "
             "bool, str, Literal or a tuple of them"
         )
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
     raise UserError(f"{where}: expected {TYPES[hint]}, got {value!r}")

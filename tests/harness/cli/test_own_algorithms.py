@@ -102,7 +102,7 @@ def test_a_config_is_looked_at(written, old: str, new: str, words: str) -> None:
 
 def test_a_value_of_an_unknown_type_is_told(written) -> None:
     name = written(WEIGHT, "weight: list = None")
-    Path("one.yaml").write_text(yaml.safe_dump({**base(), "algorithm": {"name": name, "weight": [1]}}))
+    Path("one.yaml").write_text(yaml.safe_dump({**base(), "algorithm": {"name": name, "weight": 0.5}}))
     assert "weight: a config can't have a value of type list" in error_of("train", "one.yaml")
 
 
