@@ -74,10 +74,10 @@ def principal_mixture(gram: Tensor) -> Tensor:
     """[n - 1] factors of the ways whose sum is the gradient, by their scalar products `gram` [n - 1, n - 1].
 
     With points as rows of C, centred, and C C' = U S U', the directions are C' u: all lengths and products of them are
-    those of `gram`.
+    those of `gram`. Where that is not finite, since the training has diverged, neither are the factors.
     """
     size = len(gram) + 1
-    points = torch.nn.functional.pad(gram, (1, 0, 1, 0))  # the first point is the origin
+    points = torch.nn.functional.pad(gram.nan_to_num(0, 0, 0), (1, 0, 1, 0))  # the first point is the origin
     centred = torch.eye(size, dtype=gram.dtype, device=gram.device) - 1 / size
     spread, directions = torch.linalg.eigh(centred @ points @ centred)
     spread, directions = spread[-DIRECTIONS:].clamp(min=0), directions[:, -DIRECTIONS:]
@@ -88,7 +88,7 @@ def principal_mixture(gram: Tensor) -> Tensor:
     lengths = (along * (points @ along)).sum(dim=0).clamp(min=tiny).sqrt()
     shares = spread / spread.norm().clamp(min=tiny)
     mixture: Tensor = along @ (shares * signs * points[-1, -1].clamp(min=0).sqrt() / lengths)
-    return mixture[1:]
+    return mixture[1:] + 0 * gram.sum()
 
 
 def _mixed(mixture: Tensor, parts: Sequence[Tensor]) -> Tensor:

@@ -27,11 +27,12 @@ from ndcl.training import InterruptedTrainingError, Training, train
 torch.set_num_threads(1)
 
 
-def config_of(algorithm: str = "ndcl", **values: Any) -> TrainConfig:
-    backbone = "small_cnn" if ALGORITHM_CONFIGS[algorithm]().context else "mlp"
+def config_of(algorithm: str | dict[str, Any] = "ndcl", **values: Any) -> TrainConfig:
+    given = {"name": algorithm} if isinstance(algorithm, str) else algorithm
+    backbone = "small_cnn" if ALGORITHM_CONFIGS[given["name"]]().context else "mlp"
     base: dict[str, Any] = {
         "data": {"name": "digits", "target": "sign"},
-        "algorithm": {"name": algorithm},
+        "algorithm": given,
         "imbalance": {"setting": "long_tail", "counts": [20, 12, 8, 5, 3, 2, 2, 1, 1, 1], "validation": 4},
         "model": {"backbone": backbone, "mlp_width": 16, "mlp_depth": 2, "dropout": 0.1},
         "batch_size": 6,
@@ -64,6 +65,15 @@ def test_interrupted_between_evaluations_it_ends_bit_identical(algorithm: str, s
     assert same(parameters(resumed), parameters(undisturbed))
     resumed.save(tmp_path / "end")
     assert "sums" not in content.read(tmp_path / "end")[0]
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_a_training_that_diverges_is_told_for_what_it_is(algorithm: str) -> None:
+    config = config_of(algorithm, optimizer={"learning_rate": 1e30})
+    if "outer_learning_rate" in config.algorithm.search_space():
+        config = config_of({"name": algorithm, "outer_learning_rate": 1e30})
+    with pytest.raises(NonFiniteLossError, match="NaN or infinite"):
+        list(Training(config).evaluations())
 
 
 def parameters(training: Training) -> dict[str, torch.Tensor]:
