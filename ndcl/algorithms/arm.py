@@ -1,25 +1,12 @@
 """Adaptive risk minimisation: ERM on a network that sees what the rows of a batch's domain have in common."""
 
-import torch.nn.functional as F
-from torch import Tensor
-
-from ndcl.algorithm_configs.invariance import ArmConfig
-from ndcl.algorithms.base import SourceDomains
-from ndcl.algorithms.baselines import Baseline
-from ndcl.batch import Layout
+from ndcl.algorithms.baselines import Erm
 
 
-class Arm(Baseline):
+class Arm(Erm):
     """Adaptive risk minimisation with a context network (Zhang et al. 2021, section 4.1).
 
     All that is new is in the network (`ndcl.models.context`). In the paper a context at test time is that of a batch of
     unlabelled images of the unseen domain, so that an answer depends on what an image comes with; here it is the source
     domains' mean, and an image is classified alone.
     """
-
-    def __init__(self, config: ArmConfig, sources: SourceDomains) -> None:
-        super().__init__()
-
-    def value(self, logits: Tensor, layout: Layout) -> Tensor:
-        """The mean over rows."""
-        return F.cross_entropy(logits, layout.labels)
