@@ -9,6 +9,7 @@ import struct
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from harness.storage.storage import Storage
 from harness.storage.stored_files import UNREACHABLE
@@ -94,6 +95,12 @@ def locked(folder: Path) -> contextlib.AbstractContextManager[None]:
     )
 
 
+def lock_file(path: Path) -> TextIO:
+    """A file of results, made and opened to be locked. Raises UserError, with a remedy, if it can't be written."""
+    with clear_write_errors(path.parent, OWN_RESULTS):
+        return path.open("w")
+
+
 @contextlib.contextmanager
 def alone(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock of a file, which is made; the system gives it back if the process dies.
@@ -101,9 +108,7 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
     It is a lock of the open file (Linux's F_OFD_SETLK), which others can ask about without taking it. Raises UserError
     with the `refusal` if another process holds it, and if the file can't be written.
     """
-    with clear_write_errors(path.parent, OWN_RESULTS):
-        opened = path.open("w")
-    with opened as file:
+    with lock_file(path) as file:
         try:
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except OSError as error:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config.tracking_uri import STORE_FILE, is_server, store_uri, tracking_uri, without_secrets
-from harness.storage.folder import OWN_RESULTS
+from harness.storage.folder import lock_file
 from harness.tracking.moved_store import follow_move
 from ndcl.errors import UserError
-from ndcl.files import clear_write_errors, is_damaged, make_whole, set_aside_damaged, sqlite_uri
+from ndcl.files import is_damaged, make_whole, set_aside_damaged, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -86,9 +86,7 @@ def _set_up(client: "MlflowClient") -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with clear_write_errors(path.parent, OWN_RESULTS):
-        opened = path.open("w")
-    with opened as file:
+    with lock_file(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
